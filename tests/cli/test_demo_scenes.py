@@ -1,0 +1,18 @@
+"""`condense demo-scenes`."""
+
+from __future__ import annotations
+
+from condense_nerfstudio.cli.demo_scenes import DemoScenes
+
+
+def test_the_command_writes_scenes_and_says_what_can_be_asked(tmp_path, capsys):
+    command = DemoScenes(output_dir=tmp_path, count=2, seed=7, num_views=3, width=16, height=16)
+    result = command.run()
+    assert [scene["scene"] for scene in result["scenes"]] == ["scene_000", "scene_001"]
+    for scene in result["scenes"]:
+        assert (tmp_path / scene["scene"] / "transforms.json").is_file()
+        assert 3 <= len(scene["phrases"]) <= 4
+    captured = capsys.readouterr()
+    assert captured.out == "" and "Rendering demo scenes" in captured.err
+    command.show(result)
+    assert str(tmp_path / "scene_001") in capsys.readouterr().out
