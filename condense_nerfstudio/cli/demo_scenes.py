@@ -20,9 +20,9 @@ class DemoScenes:
     """Decides rooms, contents and cameras; the same seed gives byte-identical scenes."""
     num_views: int = 40
     """Views in each scene, at least 3."""
-    width: int = 320
+    width: int = 640
     """Pixels across."""
-    height: int = 240
+    height: int = 480
     """Pixels down."""
     duplicate_of: Path | None = None
     """Make duplicates of this demo scene: other cameras, exposure and world frame."""

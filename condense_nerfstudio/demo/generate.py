@@ -24,8 +24,8 @@ class Options:
     count: int = 1
     seed: int = 0
     num_views: int = 40
-    width: int = 320
-    height: int = 240
+    width: int = 640
+    height: int = 480
     duplicate_of: Path | None = None
     near_miss_of: Path | None = None
     photographs: Sequence[str] | None = None

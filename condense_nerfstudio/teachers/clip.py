@@ -33,6 +33,7 @@ class ClipTeacher:
 
     name = "clip"
     relevancy_temperature = 10.0
+    relevancy_threshold = 0.5
     canonical_phrases = ("object", "things", "stuff", "texture")
 
     def __init__(self, config: TeacherConfig, device: torch.device | str = "cpu") -> None:

@@ -22,4 +22,4 @@ class TeacherConfig:
     efficientnet: the block, 0 to 15 (default: 10, 112 channels at stride 16)."""
     resolution: Optional[int] = None  # noqa: UP045
     """Longer side in pixels of what the network sees, rounded to whole patches (default: dinov2 518, clip 448,
-    efficientnet 640, conse 640)."""
+    efficientnet 640, conse 896)."""

@@ -21,8 +21,12 @@ from condense_nerfstudio.teachers.weights import weights_revision
 _NUM_CLASSES = 10
 """Most probable classes that a cell's vector is mixed from."""
 _STRIDE = 32
-_DEFAULT_RESOLUTION = 640
-_RECIPE_VERSION = 1
+_DEFAULT_RESOLUTION = 896
+_WINDOW = 5
+"""Side, in cells, of the neighbourhood whose classifier outputs are averaged: a single cell guesses more often."""
+_PROMPT = "a photo of {}"
+"""Class names and queries are embedded in the same words, so that what these words say cancels out."""
+_RECIPE_VERSION = 2
 """Raise it when a change of code changes the features."""
 
 
@@ -37,8 +41,9 @@ class ConseTeacher:
     """
 
     name = "conse"
-    relevancy_temperature = 20.0
-    canonical_phrases = ("object", "things", "stuff", "texture", "background")
+    relevancy_temperature = 10.0
+    relevancy_threshold = 0.18
+    canonical_phrases = ("an object", "things", "stuff", "texture", "background")
 
     def __init__(self, config: TeacherConfig, device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
@@ -56,13 +61,14 @@ class ConseTeacher:
     @torch.no_grad()
     def encode_image(self, image: Float[Tensor, "h w 3"]) -> Float[Tensor, "hp wp dim"]:
         pixels = network_input(image.to(self._device), self._resolution, _STRIDE, PIXEL_MEAN, PIXEL_STD)
-        probabilities, classes = self._classifier.class_logits(pixels)[0].softmax(-1).topk(_NUM_CLASSES)
+        logits = _averaged(self._classifier.class_logits(pixels)[0], _WINDOW)
+        probabilities, classes = logits.softmax(-1).topk(_NUM_CLASSES)
         # Normalising makes dividing the probabilities by their sum unnecessary.
         return functional.normalize((self._class_vectors[classes] * probabilities[..., None]).sum(-2), dim=-1)
 
     @torch.no_grad()
     def encode_text(self, phrases: list[str]) -> Float[Tensor, "n dim"]:
-        return self._sentences(phrases)
+        return self._sentences([_PROMPT.format(phrase) for phrase in phrases])
 
     @cached_property
     def _class_vectors(self) -> Float[Tensor, "1000 dim"]:
@@ -70,4 +76,12 @@ class ConseTeacher:
         from torchvision.models import EfficientNet_B0_Weights
 
         names = EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
-        return self._sentences([f"a photo of a {name}" for name in names])
+        return self._sentences([_PROMPT.format(f"a {name}") for name in names])
+
+
+def _averaged(cells: Float[Tensor, "hp wp c"], window: int) -> Float[Tensor, "hp wp c"]:
+    """Mean over a square neighbourhood of cells, of those inside the picture."""
+    pooled = functional.avg_pool2d(
+        cells.permute(2, 0, 1)[None], window, stride=1, padding=window // 2, count_include_pad=False
+    )
+    return pooled[0].permute(1, 2, 0)

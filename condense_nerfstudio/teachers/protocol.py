@@ -39,6 +39,8 @@ class LanguageTeacher(Teacher, Protocol):
 
     relevancy_temperature: float
     """Factor on cosines in the relevancy score."""
+    relevancy_threshold: float
+    """Relevancy above which a pixel or point answers a phrase."""
     canonical_phrases: tuple[str, ...]
     """Neutral phrases that a query must beat."""
 
