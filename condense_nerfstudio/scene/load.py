@@ -1,0 +1,42 @@
+"""Opens a trained scene from the config.yml that ns-train wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nerfstudio.engine.trainer import TrainerConfig
+from nerfstudio.utils.eval_utils import eval_setup
+
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.scene.pipeline import CondensePipeline, CondensePipelineConfig
+
+
+def load_scene(config_path: Path, phrases: Sequence[str] = ()) -> CondensePipeline:
+    """Opens a trained scene, in evaluation mode.
+
+    nerfstudio's own loader reads the file, which can run code: open only configurations that you made or trust.
+
+    Args:
+        config_path: a config.yml written by ns-train condense or condense-lite.
+        phrases: what to look for; each becomes an output `relevancy_<i>`.
+
+    Raises:
+        UserError: the file or its checkpoint is missing, or the scene was trained with another method.
+    """
+    if not config_path.is_file():
+        raise UserError(f"Config {config_path} does not exist: pass --load-config the config.yml of a training.")
+
+    def with_phrases(config: TrainerConfig) -> TrainerConfig:
+        if not isinstance(config.pipeline, CondensePipelineConfig):
+            raise UserError(
+                f"{config_path} was trained with {config.method_name}: train the scene with condense or condense-lite."
+            )
+        if not any(config.get_checkpoint_dir().glob("*.ckpt")):
+            raise UserError(f"{config.get_checkpoint_dir()} holds no checkpoint: train the scene first.")
+        config.pipeline.model.phrases = tuple(phrases)
+        return config
+
+    _, pipeline, _, _ = eval_setup(config_path, test_mode="test", update_config_callback=with_phrases)
+    assert isinstance(pipeline, CondensePipeline)
+    return pipeline

@@ -1,0 +1,290 @@
+"""The model: a nerfacto-like radiance field with feature heads for every teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.camera_optimizers import CameraOptimizer
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.field_components.field_heads import FieldHeadNames
+from nerfstudio.model_components.losses import MSELoss, scale_gradients_by_distance_squared
+from nerfstudio.model_components.ray_samplers import ProposalNetworkSampler, UniformSampler
+from nerfstudio.model_components.renderers import AccumulationRenderer, DepthRenderer, RGBRenderer
+from nerfstudio.model_components.scene_colliders import NearFarCollider
+from nerfstudio.models.nerfacto import NerfactoModel
+from nerfstudio.utils import colormaps
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.scene.data_manager import FeatureTarget
+from condense_nerfstudio.scene.field import DensityField, GridConfig, RadianceField
+from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, render_features
+from condense_nerfstudio.scene.losses import feature_losses
+from condense_nerfstudio.scene.model_config import CondenseModelConfig
+from condense_nerfstudio.scene.text import TextEncoder
+from condense_nerfstudio.teachers.sampling import sample_bilinear
+
+
+class CondenseModel(NerfactoModel):
+    """Radiance field, feature heads and 2D branch of one scene.
+
+    The heads are built from the teachers' statistics when a training starts, and from the checkpoint's own shapes
+    otherwise, so that viewing needs no teacher.
+    """
+
+    config: CondenseModelConfig
+    text: TextEncoder | None = None
+    """Encodes the phrases; set by the pipeline, and no part of the checkpoint."""
+
+    def populate_modules(self) -> None:
+        """Builds fields, samplers, renderers and, where teachers are at hand, heads. Needs no network."""
+        config = self.config
+        geometry_grid = GridConfig(
+            config.num_levels, config.features_per_level, config.log2_hashmap_size, config.base_res, config.max_res
+        )
+        self.field = RadianceField(
+            geometry_grid,
+            hidden_dim=config.hidden_dim,
+            hidden_dim_color=config.hidden_dim_color,
+            geometry_dim=config.geometry_dim,
+            num_images=self.num_train_data,
+            appearance_dim=config.appearance_embed_dim if config.use_appearance_embedding else 0,
+            average_density=config.average_init_density,
+            backend=config.backend,
+        )
+        self.proposal_networks = nn.ModuleList(
+            DensityField(config.proposal_grid, config.proposal_hidden_dim, config.average_init_density, config.backend)
+            for _ in range(config.num_proposal_iterations)
+        )
+        self.density_fns = list(self.proposal_networks)
+        self.camera_optimizer: CameraOptimizer = config.camera_optimizer.setup(
+            num_cameras=self.num_train_data, device="cpu"
+        )
+        self.heads = nn.ModuleDict()
+        self.feature_field: FeatureField | None = None
+        statistics = self.kwargs.get("metadata", {}).get("feature_statistics", {})
+        self._build_heads({name: len(values.mean) for name, values in statistics.items()})
+        for name, values in statistics.items():
+            self.head(name).start_from(values)
+        self._populate_rendering()
+
+    def _populate_rendering(self) -> None:
+        """Samplers, renderers, losses and metrics: nerfstudio's own, without LPIPS, which would need a download."""
+        config = self.config
+
+        def update_schedule(step: int) -> float:
+            progress = min(step / max(config.proposal_warmup, 1), 1.0)
+            return max(1.0, progress * config.proposal_update_every)
+
+        uniform = UniformSampler(single_jitter=config.use_single_jitter)
+        self.proposal_sampler = ProposalNetworkSampler(
+            num_nerf_samples_per_ray=config.num_nerf_samples_per_ray,
+            num_proposal_samples_per_ray=config.num_proposal_samples_per_ray,
+            num_proposal_network_iterations=config.num_proposal_iterations,
+            single_jitter=config.use_single_jitter,
+            update_sched=update_schedule,
+            initial_sampler=uniform if config.proposal_initial_sampler == "uniform" else None,
+        )
+        self.collider = NearFarCollider(near_plane=config.near_plane, far_plane=config.far_plane)
+        self.renderer_rgb = RGBRenderer(background_color=config.background_color)
+        self.renderer_accumulation = AccumulationRenderer()
+        self.renderer_depth = DepthRenderer(method="median")
+        self.renderer_expected_depth = DepthRenderer(method="expected")
+        self.rgb_loss = MSELoss()
+        # Imported here, as nerfacto does: torchmetrics imports transformers, which every ns-* command would wait for.
+        from torchmetrics.functional import structural_similarity_index_measure
+        from torchmetrics.image import PeakSignalNoiseRatio
+
+        self.psnr = PeakSignalNoiseRatio(data_range=1.0)
+        self.ssim = structural_similarity_index_measure
+        self.step = 0
+
+    def _build_heads(self, dims: Mapping[str, int]) -> None:
+        """Makes the feature field and one head for each teacher of the given width."""
+        if not dims:
+            return
+        config = self.config
+        feature_dims = {name: min(config.feature_dim, dim) for name, dim in dims.items()}
+        self.feature_field = FeatureField(config.feature_grid, config.feature_hidden_dim, feature_dims, config.backend)
+        for name, dim in dims.items():
+            self.heads[name] = TeacherHead(dim, feature_dims[name], config.adapter_dim, config.adapter_kernel)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Loads a checkpoint, building the heads that it holds where none were built.
+
+        Raises:
+            UserError: the checkpoint was trained with other teachers than this run has.
+        """
+        stored = {
+            key.split(".")[1]: len(value)
+            for key, value in state_dict.items()
+            if key.startswith("heads.") and key.endswith(".mean")
+        }
+        own = {name: self.head(name).dim for name in self.heads}
+        if not own:
+            self._build_heads(stored)
+            self.to(self.device)
+        elif own != stored:
+            raise UserError(
+                f"The checkpoint's teachers are {_described(stored)} but this run's are {_described(own)}: pass the "
+                "same --pipeline.datamanager.visual and .language options as then, or train without --load-dir."
+            )
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def update_to_step(self, step: int) -> None:
+        """Takes over the step of a checkpoint."""
+        self.step = step
+
+    def head(self, name: str) -> TeacherHead:
+        """The head of a teacher."""
+        head = self.heads[name]
+        assert isinstance(head, TeacherHead)
+        return head
+
+    def get_param_groups(self) -> dict[str, list[Parameter]]:
+        """Parameters by optimizer: proposal_networks, fields, features, adapters, camera_opt."""
+        groups: dict[str, list[Parameter]] = {
+            "proposal_networks": list(self.proposal_networks.parameters()),
+            "fields": list(self.field.parameters()),
+        }
+        if self.feature_field is not None:
+            decoders = [p for name in self.heads for p in self.head(name).decoder.parameters()]
+            groups["features"] = [*self.feature_field.parameters(), *decoders]
+            groups["adapters"] = [p for name in self.heads for p in self.head(name).adapter.parameters()]
+        self.camera_optimizer.get_param_groups(param_groups=groups)
+        return groups
+
+    def get_outputs(self, ray_bundle: RayBundle) -> dict[str, Any]:
+        """Renders rays.
+
+        While training: colour, depth, accumulation and what the losses need. Otherwise also `<teacher>_pca` for every
+        teacher (three principal components by a stored projection, the same in every frame) and `relevancy_<i>` for
+        every phrase.
+        """
+        if self.training:
+            self.camera_optimizer.apply_to_raybundle(ray_bundle)
+        samples, weights_list, samples_list = self.proposal_sampler(ray_bundle, density_fns=self.density_fns)
+        density, rgb = self.field(samples)
+        if self.config.use_gradient_scaling and self.training:
+            scaled = {FieldHeadNames.DENSITY: density, FieldHeadNames.RGB: rgb}
+            scaled = scale_gradients_by_distance_squared(scaled, samples)
+            density, rgb = scaled[FieldHeadNames.DENSITY], scaled[FieldHeadNames.RGB]
+        weights = samples.get_weights(density)
+        outputs: dict[str, Any] = {
+            "rgb": self.renderer_rgb(rgb=rgb, weights=weights),
+            "accumulation": self.renderer_accumulation(weights=weights),
+        }
+        with torch.no_grad():
+            outputs["depth"] = self.renderer_depth(weights=weights, ray_samples=samples)
+        if self.training:
+            outputs["weights_list"] = [*weights_list, weights]
+            outputs["ray_samples_list"] = [*samples_list, samples]
+        else:
+            outputs["expected_depth"] = self.renderer_expected_depth(weights=weights, ray_samples=samples)
+            outputs.update(self._feature_outputs(samples.frustums.get_positions(), weights[..., 0]))
+        return outputs
+
+    def _feature_outputs(
+        self, positions: Float[Tensor, "rays samples 3"], weights: Float[Tensor, "rays samples"]
+    ) -> dict[str, Float[Tensor, "rays channels"]]:
+        """What a person looks at: stable PCA colours and the relevancy of each phrase."""
+        outputs: dict[str, Tensor] = {}
+        for name, centred in self._decoded_features(positions, weights).items():
+            head = self.head(name)
+            outputs[f"{name}_pca"] = head.colors(centred)
+            if self.text is not None and name == self.text.teacher_name and self.config.phrases:
+                scores = self.text.relevancy(head.uncenter(centred), self.config.phrases)
+                outputs.update({f"relevancy_{i}": scores[:, i : i + 1] for i in range(scores.shape[1])})
+        return outputs
+
+    def _decoded_features(
+        self, positions: Float[Tensor, "rays samples 3"], weights: Float[Tensor, "rays samples"]
+    ) -> dict[str, Float[Tensor, "rays c"]]:
+        """Centred features R(r) = D(sum_i w_i f(x_i)) of every teacher."""
+        if self.feature_field is None:
+            return {}
+        if not self.config.features_bend_geometry:
+            weights, positions = weights.detach(), positions.detach()
+        rendered = render_features(self.feature_field, positions, weights, self.config.feature_samples_per_ray)
+        return {name: self.head(name).decoder(value) for name, value in rendered.items()}
+
+    @torch.no_grad()
+    def render_features(self, ray_bundle: RayBundle) -> dict[str, Float[Tensor, "rays c"]]:
+        """Centred 3D features of rays, in chunks.
+
+        Args:
+            ray_bundle: rays of shape (rays,).
+        """
+        chunk = self.config.eval_num_rays_per_chunk
+        parts = [self._render_chunk(ray_bundle[i : i + chunk]) for i in range(0, len(ray_bundle), chunk)]
+        return {name: torch.cat([part[name] for part in parts]) for name in self.heads}
+
+    def _render_chunk(self, ray_bundle: RayBundle) -> dict[str, Float[Tensor, "rays c"]]:
+        if self.collider is not None:
+            ray_bundle = self.collider(ray_bundle)
+        samples, _, _ = self.proposal_sampler(ray_bundle, density_fns=self.density_fns)
+        density, _ = self.field(samples)
+        return self._decoded_features(samples.frustums.get_positions(), samples.get_weights(density)[..., 0])
+
+    @torch.no_grad()
+    def adapt(self, teacher: str, feature_map: Float[Tensor, "hp wp c"]) -> Float[Tensor, "hp wp c"]:
+        """The consistent 2D feature map G, centred, of a teacher's map in its own space."""
+        head = self.head(teacher)
+        return head.adapter(head.center(feature_map.to(self.device)))
+
+    def get_loss_dict(
+        self, outputs: dict[str, Any], batch: dict[str, Any], metrics_dict: dict[str, Any] | None = None
+    ) -> dict[str, Tensor]:
+        """Nerfacto's losses, and consistency and anchors for every teacher."""
+        losses = super().get_loss_dict(outputs, batch, metrics_dict)
+        if self.training and self.step >= self.config.feature_start and batch.get("features"):
+            losses.update(self._feature_losses(outputs, batch["features"]))
+        return losses
+
+    def _feature_losses(self, outputs: dict[str, Any], targets: list[FeatureTarget]) -> dict[str, Tensor]:
+        """The feature losses over the runs of rays for which the teachers' maps are at hand."""
+        rays = slice(targets[0].rays.start, targets[-1].rays.stop)
+        positions = outputs["ray_samples_list"][-1].frustums.get_positions()[rays]
+        weights = outputs["weights_list"][-1][rays, :, 0]
+        losses = {}
+        for name, rendered in self._decoded_features(positions, weights).items():
+            head = self.head(name)
+            centred = [head.center(target.maps[name]) for target in targets]
+            teacher = [_at_pixels(values, target) for values, target in zip(centred, targets, strict=True)]
+            adapted = [
+                _at_pixels(head.adapter(values), target) for values, target in zip(centred, targets, strict=True)
+            ]
+            terms = feature_losses(rendered, torch.cat(adapted), torch.cat(teacher), self.config.consistency)
+            losses.update({f"{name}_{term}": value for term, value in terms.items()})
+        return losses
+
+    def get_image_metrics_and_images(
+        self, outputs: dict[str, Tensor], batch: dict[str, Tensor]
+    ) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """PSNR and SSIM of a rendered view, and the pictures to log."""
+        truth = self.renderer_rgb.blend_background(batch["image"].to(self.device))
+        expected, rendered = (torch.moveaxis(image, -1, 0)[None] for image in (truth, outputs["rgb"]))
+        similarity = self.ssim(expected, rendered)
+        assert isinstance(similarity, Tensor)
+        metrics = {"psnr": float(self.psnr(expected, rendered)), "ssim": float(similarity)}
+        images = {
+            "img": torch.cat([truth, outputs["rgb"]], dim=1),
+            "accumulation": colormaps.apply_colormap(outputs["accumulation"]),
+            "depth": colormaps.apply_depth_colormap(outputs["depth"], accumulation=outputs["accumulation"]),
+        }
+        images.update({f"{name}_pca": outputs[f"{name}_pca"] for name in self.heads})
+        return metrics, images
+
+
+def _at_pixels(feature_map: Float[Tensor, "hp wp c"], target: FeatureTarget) -> Float[Tensor, "n c"]:
+    """A map's features at the pixels of a target."""
+    return sample_bilinear(feature_map, target.pixels, target.image_size)
+
+
+def _described(teachers: Mapping[str, int]) -> str:
+    """Teachers and their widths in words."""
+    return ", ".join(f"{name} ({dim} channels)" for name, dim in teachers.items()) or "none"

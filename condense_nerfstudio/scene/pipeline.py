@@ -1,0 +1,75 @@
+"""The pipeline: nerfstudio's, with questions in text and with errors that a user can read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
+
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.scene.data_manager import CondenseDataManager, CondenseDataManagerConfig
+from condense_nerfstudio.scene.model import CondenseModel
+from condense_nerfstudio.scene.model_config import CondenseModelConfig
+from condense_nerfstudio.scene.text import TextEncoder
+
+
+@contextmanager
+def user_errors_exit() -> Iterator[None]:
+    """Ends the program with status 1 and the error's one sentence: the ns-* commands would show a traceback."""
+    try:
+        yield
+    except UserError as error:
+        print(f"condense: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+@dataclass
+class CondensePipelineConfig(VanillaPipelineConfig):
+    """Configuration of the pipeline."""
+
+    _target: type = field(default_factory=lambda: CondensePipeline)
+    datamanager: CondenseDataManagerConfig = field(default_factory=CondenseDataManagerConfig)
+    """The images, the rays and the teachers."""
+    model: CondenseModelConfig = field(default_factory=CondenseModelConfig)
+    """The field, the feature heads and the 2D branch."""
+
+
+class CondensePipeline(VanillaPipeline):
+    """Data manager and model of one scene; takes what :class:`VanillaPipeline` takes."""
+
+    config: CondensePipelineConfig
+    datamanager: CondenseDataManager
+
+    def __init__(self, config: CondensePipelineConfig, device: str, **kwargs: Any) -> None:
+        with user_errors_exit():
+            super().__init__(config, device, **kwargs)
+            self._prepare_text(device)
+
+    def _prepare_text(self, device: str) -> None:
+        """Gets ready for questions in text; encodes the configured phrases now, so that errors come before work."""
+        language, phrases = self.config.datamanager.language, self.config.model.phrases
+        if language.name != "none":
+            self.model.text = TextEncoder(language, device)
+        if not phrases:
+            return
+        if self.model.text is None:
+            raise UserError("Phrases need a language teacher: set --pipeline.datamanager.language.name.")
+        if not all(phrase.strip() for phrase in phrases):
+            raise UserError("A phrase is empty: pass phrases such as 'a cat'.")
+        self.model.text.encode(phrases)
+
+    @property
+    def model(self) -> CondenseModel:
+        """The model, unwrapped."""
+        model = super().model
+        assert isinstance(model, CondenseModel)
+        return model
+
+    def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
+        """Loads a checkpoint; ends the program with one sentence where it does not fit."""
+        with user_errors_exit():
+            super().load_pipeline(loaded_state, step)

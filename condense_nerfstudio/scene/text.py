@@ -1,0 +1,75 @@
+"""Phrases in a language teacher's space, loaded when they are first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from condense_nerfstudio.teachers.config import TeacherConfig
+from condense_nerfstudio.teachers.protocol import LanguageTeacher
+from condense_nerfstudio.teachers.registry import load_language_teacher
+from condense_nerfstudio.teachers.relevancy import relevancy
+
+
+class TextEncoder:
+    """Scores features against phrases.
+
+    The language teacher is loaded at the first question, and its embeddings are kept: a viewer that nobody asks
+    anything never loads it. Not an nn.Module, so that no teacher ends up in a checkpoint.
+
+    Args:
+        config: the language teacher.
+        device: where features are.
+    """
+
+    def __init__(self, config: TeacherConfig, device: torch.device | str) -> None:
+        self._config = config
+        self._device = device
+        self._embeddings: dict[tuple[str, ...], Tensor] = {}
+        self._teacher: LanguageTeacher | None = None
+
+    @property
+    def teacher_name(self) -> str:
+        """Name of the language teacher."""
+        return self._config.name
+
+    @property
+    def threshold(self) -> float:
+        """Relevancy above which something answers a phrase; loads the teacher."""
+        return self._loaded().relevancy_threshold
+
+    def relevancy(self, features: Float[Tensor, "*bs c"], phrases: Sequence[str]) -> Float[Tensor, "*bs phrases"]:
+        """Relevancy of features to phrases, in 0..1.
+
+        Args:
+            features: in the teacher's own space.
+            phrases: what to look for.
+
+        Raises:
+            UserError: the language teacher cannot be loaded, or cannot encode text.
+        """
+        teacher = self._loaded()
+        return relevancy(
+            features,
+            self.encode(tuple(phrases)).to(features),
+            self.encode(tuple(teacher.canonical_phrases)).to(features),
+            teacher.relevancy_temperature,
+        )
+
+    def _loaded(self) -> LanguageTeacher:
+        if self._teacher is None:
+            self._teacher = load_language_teacher(self._config, self._device)
+        return self._teacher
+
+    def encode(self, phrases: tuple[str, ...]) -> Float[Tensor, "phrases c"]:
+        """Embeddings of phrases, kept for the next time.
+
+        Raises:
+            UserError: the language teacher cannot be loaded, or cannot encode text.
+        """
+        if phrases not in self._embeddings:
+            self._embeddings[phrases] = self._loaded().encode_text(list(phrases))
+        return self._embeddings[phrases]

@@ -1,0 +1,40 @@
+"""Feature heads: sample selection, rendering, and the linear decoder that commutes with it."""
+
+from __future__ import annotations
+
+import torch
+
+from condense_nerfstudio.scene.field import GridConfig, contract
+from condense_nerfstudio.scene.heads import FeatureField, heaviest_samples, render_features
+
+SMALL_GRID = GridConfig(num_levels=2, log2_hashmap_size=8, base_resolution=4, max_resolution=8)
+
+
+def test_heaviest_samples_keep_the_weight_of_the_ray() -> None:
+    weights = torch.tensor([[0.1, 0.5, 0.0, 0.3], [0.0, 0.0, 0.0, 0.0]])
+    kept, indices = heaviest_samples(weights, 2)
+    torch.testing.assert_close(kept.sum(dim=1), torch.tensor([0.9, 0.0]))
+    assert set(indices[0].tolist()) == {1, 3}
+    assert torch.isfinite(kept).all()
+
+
+def test_all_samples_are_kept_where_fewer_are_there_than_asked() -> None:
+    weights = torch.rand(3, 4)
+    kept, indices = heaviest_samples(weights, 10)
+    torch.testing.assert_close(kept, weights.gather(1, indices))
+
+
+def test_rendering_commutes_with_decoding() -> None:
+    torch.manual_seed(0)
+    field = FeatureField(SMALL_GRID, 8, {"teacher": 5}, backend="torch")
+    decoder = torch.nn.Linear(5, 11, bias=False)
+    positions, weights = torch.rand(6, 7, 3), torch.rand(6, 7)
+    once_a_ray = decoder(render_features(field, positions, weights, 7)["teacher"])
+    once_a_sample = (weights[..., None] * decoder(field(positions)["teacher"])).sum(dim=1)
+    torch.testing.assert_close(once_a_ray, once_a_sample)
+
+
+def test_contraction_maps_space_into_the_unit_cube() -> None:
+    points = torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 0.5], [2.0, 0.0, 0.0], [1e6, -1e6, 0.0]])
+    expected = torch.tensor([[0.5, 0.5, 0.5], [0.75, 0.25, 0.625], [0.875, 0.5, 0.5], [1.0, 0.0, 0.5]])
+    torch.testing.assert_close(contract(points), expected, atol=1e-5, rtol=0)

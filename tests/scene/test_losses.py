@@ -1,0 +1,91 @@
+"""The feature losses on cases small enough to compute by hand, and what the anchors are for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from condense_nerfstudio.scene.adapter import Adapter
+from condense_nerfstudio.scene.losses import ConsistencyWeights, feature_distance, feature_losses
+
+
+def test_distance_of_equal_features_is_zero() -> None:
+    features = torch.randn(5, 8)
+    torch.testing.assert_close(feature_distance(features, features), torch.zeros(5))
+
+
+def test_distance_of_hand_made_vectors() -> None:
+    a = torch.tensor([[1.0, 0.0], [1.0, 0.0], [3.0, 0.0]])
+    b = torch.tensor([[0.0, 1.0], [-1.0, 0.0], [1.0, 0.0]])
+    # 1 - cosine is 1, 2, 0; smooth L1 averages (0.5 + 0.5) / 2, (1.5 + 0) / 2, (1.5 + 0) / 2.
+    torch.testing.assert_close(feature_distance(a, b), torch.tensor([1.5, 2.75, 0.75]))
+
+
+def test_distance_is_symmetric() -> None:
+    a, b = torch.randn(7, 4), torch.randn(7, 4)
+    torch.testing.assert_close(feature_distance(a, b), feature_distance(b, a))
+
+
+def test_consistency_reaches_both_branches_and_never_the_teacher() -> None:
+    rendered, adapted, teacher = (torch.randn(6, 4, requires_grad=True) for _ in range(3))
+    losses = feature_losses(rendered, adapted, teacher, ConsistencyWeights())
+    losses["consistency"].backward(retain_graph=True)
+    assert rendered.grad is not None and rendered.grad.abs().sum() > 0
+    assert adapted.grad is not None and adapted.grad.abs().sum() > 0
+    torch.stack(list(losses.values())).sum().backward()
+    assert teacher.grad is None
+
+
+def test_weights_scale_their_terms() -> None:
+    rendered, adapted, teacher = torch.randn(3, 6, 4)
+    once = feature_losses(rendered, adapted, teacher, ConsistencyWeights(1.0, 1.0, 1.0))
+    scaled = feature_losses(rendered, adapted, teacher, ConsistencyWeights(2.0, 3.0, 0.0))
+    torch.testing.assert_close(scaled["consistency"], 2 * once["consistency"])
+    torch.testing.assert_close(scaled["anchor_2d"], 3 * once["anchor_2d"])
+    assert scaled["anchor_3d"] == 0
+
+
+def _train_both_branches(weights: ConsistencyWeights) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A 2D branch over a feature map and a free 3D feature a surface point, seen in two views with noise."""
+    torch.manual_seed(0)
+    points = torch.randn(12 * 12, 16)
+    views = [(points + 0.8 * torch.randn_like(points)).reshape(12, 12, 16) for _ in range(2)]
+    adapter = Adapter(16, hidden_dim=32, kernel_size=3)
+    for parameter in adapter.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    surface = torch.nn.Parameter(0.1 * torch.randn(12 * 12, 16))
+    optimizer = torch.optim.Adam([*adapter.parameters(), surface], lr=1e-2)
+    for step in range(1500):
+        view = views[step % 2]
+        losses = feature_losses(surface, adapter(view).flatten(0, 1), view.flatten(0, 1), weights)
+        optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+    return adapter(views[0]).flatten(0, 1).detach(), surface.detach(), points
+
+
+def _distinct(features: torch.Tensor) -> float:
+    """Variance between points as a share of the features' whole power: zero where all are the same."""
+    return float(features.var(dim=0).sum() / features.square().sum(dim=1).mean())
+
+
+def _retrieval(features: torch.Tensor, points: torch.Tensor) -> float:
+    """Share of points whose feature is nearest to their own."""
+    similarity = torch.nn.functional.normalize(features, dim=1) @ torch.nn.functional.normalize(points, dim=1).T
+    return float((similarity.argmax(dim=1) == torch.arange(len(points))).float().mean())
+
+
+def test_without_anchors_the_features_collapse_and_with_them_they_do_not() -> None:
+    adapted, surface, points = _train_both_branches(ConsistencyWeights(1.0, 0.0, 0.0))
+    anchored_adapted, anchored_surface, _ = _train_both_branches(ConsistencyWeights(1.0, 1.0, 1.0))
+    assert _retrieval(surface, points) < 0.2, "consistency alone must lose what the features said"
+    assert _retrieval(anchored_surface, points) > 0.9
+    assert _retrieval(anchored_adapted, points) > 0.5
+    assert _distinct(anchored_surface) > 0.5
+    assert _distinct(adapted) < _distinct(anchored_adapted)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_adapter_starts_as_the_identity(kernel_size: int) -> None:
+    feature_map = torch.randn(4, 7, 10)
+    torch.testing.assert_close(Adapter(10, 6, kernel_size)(feature_map), feature_map)

