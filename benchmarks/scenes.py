@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from condense_nerfstudio.files import write_json
+
 SCENES = ("fox", "fountain_p11", "7scenes_rgbd", "demo")
 TRAIN_SPLIT = {"fountain_p11": 0.8}
 """So that two views are held out, which can be compared with each other."""
@@ -137,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the captures fox, fountain_p11, ...")
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
+    parser.add_argument("--stock", nargs="*", choices=SCENES, default=["fox"], help="scenes on which stock runs too")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scenes.json"))
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "condense_benchmark")
     parser.add_argument("--seconds", type=float, help="stop a training after so long")
@@ -151,10 +154,12 @@ def main() -> None:
         result = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
         for scene in arguments.scenes:
             ours = in_own_process("condense-lite", scene, arguments, None)
-            stock = in_own_process("nerfacto", scene, arguments, ours["train_seconds"])
-            result[scene] = {"condense-lite": ours, "nerfacto": stock}
+            result[scene] = {"condense-lite": ours}
+            if scene in arguments.stock:
+                result[scene]["nerfacto"] = in_own_process("nerfacto", scene, arguments, ours["train_seconds"])
+            write_json(arguments.output, result)
         print(json.dumps(result))
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(arguments.output, result)
 
 
 if __name__ == "__main__":

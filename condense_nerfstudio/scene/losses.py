@@ -31,7 +31,7 @@ class ConsistencyWeights:
 
     consistency: float = 1.0
     """Weight of the distance between the rendered 3D feature and the adapted 2D feature; trains both branches."""
-    anchor_2d: float = 1.0
+    anchor_2d: float = 0.5
     """Weight of the distance between the adapted 2D feature and the frozen teacher's; without it both branches
     collapse."""
     anchor_3d: float = 1.0

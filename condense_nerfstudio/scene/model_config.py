@@ -37,9 +37,11 @@ class CondenseModelConfig(NerfactoModelConfig):
     geometry_dim: int = 15
     """Values handed from the density network to the colour network."""
     feature_grid: GridConfig = field(
-        default_factory=lambda: GridConfig(num_levels=8, features_per_level=4, log2_hashmap_size=17, max_resolution=512)
+        default_factory=lambda: GridConfig(
+            num_levels=5, features_per_level=8, log2_hashmap_size=19, base_resolution=8, max_resolution=96
+        )
     )
-    """Hash grid of the feature heads."""
+    """Hash grid of the feature heads; its finest cell should not be much smaller than a teacher's cell on a surface."""
     feature_hidden_dim: int = 64
     """Width of the feature networks."""
     feature_dim: int = 64
