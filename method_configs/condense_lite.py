@@ -53,8 +53,8 @@ method = MethodSpecification(
                 proposal_warmup=500,
                 proposal_weights_anneal_max_num_iters=300,
                 proposal_grid=GridConfig(num_levels=5, log2_hashmap_size=15, max_resolution=128),
-                # Coarse and smooth: finer grids follow the noise of single views, and features that differ within one of
-                # the teacher's cells are not found again (correspondence share on a demo scene .66 at 256, .87 at 48).
+                # Coarse and smooth: finer grids follow the noise of single views, and features that differ within one
+                # cell of the teacher are not found again (correspondence share on a demo scene .66 at 256, .87 at 48).
                 feature_grid=GridConfig(
                     num_levels=4, features_per_level=8, log2_hashmap_size=17, base_resolution=8, max_resolution=48
                 ),

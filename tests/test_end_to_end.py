@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +94,37 @@ def test_stock_commands_work_on_the_result(config: Path, work: Path) -> None:
     assert len(list((work / "renders/test/efficientnet_pca").iterdir())) >= 1
 
 
+def test_the_viewer_serves_its_page_on_loopback(config: Path, work: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [BIN / "ns-viewer", "--load-config", config, "--viewer.websocket-port", str(port)]
+    with (work / "viewer.log").open("w") as log:
+        viewer = subprocess.Popen(command, cwd=work, stdout=log, stderr=log)
+    try:
+        page = _page(f"http://127.0.0.1:{port}", viewer)
+        assert "<html" in page.lower(), (work / "viewer.log").read_text()[-3000:]
+        listening = Path("/proc/net/tcp")
+        if listening.exists():
+            addresses = [line.split()[1] for line in listening.read_text().splitlines()[1:]]
+            assert f"0100007F:{port:04X}" in addresses and f"00000000:{port:04X}" not in addresses
+    finally:
+        viewer.terminate()
+        viewer.wait(30)
+
+
+def _page(address: str, process: subprocess.Popen) -> str:
+    """What a server answers, as soon as it does; nothing where the process ends or two minutes pass."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return answer.read().decode(errors="replace")
+        except OSError:
+            time.sleep(0.5)
+    return ""
+
+
 def test_export_of_a_point_cloud_works(config: Path, work: Path) -> None:
     pytest.importorskip("open3d", reason="open3d cannot be loaded: make setup says which library it needs")
     run(
@@ -138,3 +172,10 @@ def test_a_missing_config_is_one_sentence(work: Path, command: str) -> None:
     done = run("condense", command, "--load-config", "nowhere.yml", *extra, cwd=work, expect=1)
     assert done.stderr.strip().splitlines()[-1].startswith("condense: Config nowhere.yml does not exist")
     assert not (work / "x").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", ["fox", "fountain_p11", "herz_jesus_p8", "7scenes_rgbd", "lund", "sceaux_castle"])
+def test_real_captures_train_without_flags(work: Path, shared: Path, scene: str) -> None:
+    flags = [*SMALL[:6], "--max-num-iterations", 3, "--pipeline.model.feature-start", 0]
+    run("ns-train", "condense-lite", "--data", shared / "data" / scene, *flags, cwd=work)

@@ -87,7 +87,7 @@ def discover(monkeypatch):
 def working(method_name):
     """The look-up in a method module that is fine."""
     config = types.SimpleNamespace(method_name=method_name)
-    specification = MethodSpecification(config=config, description=f"The method {method_name}.")  # type: ignore
+    specification = MethodSpecification(config=config, description=f"The method {method_name}.")  # pyright: ignore[reportArgumentType]
     return {"method": specification}.__getitem__
 
 

@@ -131,14 +131,23 @@ class CondenseDataManager(VanillaDataManager[CondenseDataset]):
             # Never look for folders of reduced images unasked: images are reduced while loading.
             self.dataparser.downscale_factor = self.dataparser.config.downscale_factor or 1
         skip = self.config.skip_missing_images
-        train = without_missing_images(self.dataparser.get_dataparser_outputs(split="train"), skip)
-        held_out = self.dataparser.get_dataparser_outputs(split=self.test_split)
+        train = without_missing_images(self._split("train"), skip)
+        held_out = self._split(self.test_split)
         if held_out.image_filenames:
             held_out = without_missing_images(held_out, skip)
         else:
             train, held_out = keep_one_for_evaluation(train)
             CONSOLE.print(f"The split leaves no image for evaluation: keeping {held_out.image_filenames[0].name}.")
         return train, held_out
+
+    def _split(self, split: str) -> DataparserOutputs:
+        """One split of the capture; what the data parser cannot digest becomes a sentence."""
+        try:
+            return self.dataparser.get_dataparser_outputs(split=split)
+        except (AssertionError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            data = self.config.dataparser.data
+            raise UserError(f"{data} cannot be read as a capture ({reason}): mend it.") from error
 
     def _image_scale(self, parts: list[DataparserOutputs]) -> float:
         """One factor for all images, so that the longest side of the largest fits."""

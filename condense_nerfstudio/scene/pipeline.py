@@ -72,4 +72,12 @@ class CondensePipeline(VanillaPipeline):
     def load_pipeline(self, loaded_state: dict[str, Any], step: int) -> None:
         """Loads a checkpoint; ends the program with one sentence where it does not fit."""
         with user_errors_exit():
-            super().load_pipeline(loaded_state, step)
+            try:
+                super().load_pipeline(loaded_state, step)
+            except RuntimeError as error:
+                # torch lists every parameter that differs, one a line; the first one tells enough.
+                fault = str(error).splitlines()[min(1, str(error).count("\n"))].strip().rstrip(".")
+                raise UserError(
+                    f"The checkpoint does not fit this configuration or capture ({fault}): use the config.yml and the "
+                    "images of its own training."
+                ) from error

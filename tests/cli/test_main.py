@@ -251,3 +251,15 @@ def test_help_of_every_subcommand_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stderr == "\n", "imported for --help"
     assert all(f"usage: condense {name}" in done.stdout for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("argv", "rewritten"),
+    [
+        (["evaluate", "--json", "out.json"], ["evaluate", "--json-file", "out.json"]),
+        (["evaluate", "--json"], ["evaluate", "--json"]),
+        (["evaluate", "--json", "--load-config", "c"], ["evaluate", "--json", "--load-config", "c"]),
+    ],
+)
+def test_json_takes_a_file_where_a_command_writes_one(argv, rewritten):
+    assert cli.with_json_file(argv) == rewritten

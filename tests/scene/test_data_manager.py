@@ -135,6 +135,10 @@ def _keep_frames(count: int):
     return lambda folder: edit_transforms(folder, lambda meta: meta.update(frames=meta["frames"][:count]))
 
 
+def _without(key: str):
+    return lambda folder: edit_transforms(folder, lambda meta: meta.pop(key))
+
+
 def _truncate(folder: Path) -> None:
     path = folder / "images" / "001.png"
     path.write_bytes(path.read_bytes()[:200])
@@ -167,6 +171,7 @@ MIRRORED_POSE = np.diag([1, 1, -1, 1]).tolist()
         (_truncate, ["001.png", "cannot be read"]),
         (_wrong_shape, ["001.png", "64x64", "64x48"]),
         (lambda folder: (folder / "transforms.json").unlink(), ["no transforms.json"]),
+        (_without("fl_x"), ["cannot be read as a capture", "fx not specified"]),
     ],
 )
 def test_a_damaged_capture_is_named_in_one_sentence(tmp_path: Path, damage, words: list[str]) -> None:

@@ -166,6 +166,18 @@ def test_a_checkpoint_of_another_teacher_is_refused(
     assert "dinov2 (" in message and "--pipeline.datamanager.visual" in message and "Traceback" not in message
 
 
+def test_a_checkpoint_of_other_sizes_is_refused(
+    folder: Path, trainer: Trainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = _pipeline_config(folder)
+    config.model.hidden_dim_color = 32
+    pipeline = config.setup(device="cpu", test_mode="test")
+    with pytest.raises(SystemExit):
+        pipeline.load_pipeline(trainer.pipeline.state_dict(), 2)
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("condense: The checkpoint does not fit") and "size mismatch" in message
+
+
 def test_training_resumes_where_it_was(folder: Path, trainer: Trainer, tmp_path: Path) -> None:
     config = _config(folder, tmp_path)
     config.load_dir = trainer.checkpoint_dir
