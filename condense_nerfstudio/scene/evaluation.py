@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from condense_nerfstudio.scene.correspondence import (
     viewing_angle,
 )
 from condense_nerfstudio.scene.dataset import CondenseDataset
+from condense_nerfstudio.scene.depth import depth_intrinsics, depth_on_camera_grid
 from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.scene.questions import ask_demo_scene
 from condense_nerfstudio.teachers.registry import load_teacher
@@ -45,17 +47,19 @@ class View:
         """The view's camera, of shape (1,)."""
         return self.dataset.cameras[self.index : self.index + 1]
 
-    def z_depth(self) -> Float[Tensor, "h w"] | None:
-        """True depth along the optical axis in the scene's units, zero where unknown; None where there is none."""
+    def z_depth(self, data: Path) -> Float[Tensor, "h w"] | None:
+        """True depth along the optical axis in the scene's units, zero where unknown; None where there is none.
+
+        Args:
+            data: the capture's folder, whose transforms.json may tell the depth camera's own intrinsics.
+        """
         metadata = self.dataset.metadata
         files = metadata.get("depth_filenames") or []
         if not files:
             return None
         unit = metadata["depth_unit_scale_factor"] * self.dataset.dataparser_scale
-        depth = Image.open(files[self.index]).resize(
-            self.dataset.camera_size(self.index), resample=Image.Resampling.NEAREST
-        )
-        return torch.from_numpy(np.asarray(depth).astype(np.float32) * unit)
+        depth = torch.from_numpy(np.asarray(Image.open(files[self.index])).astype(np.float32) * unit)
+        return depth_on_camera_grid(depth, self.camera, depth_intrinsics(data))
 
 
 def choose_pairs(held_out: Sequence[View], trained: Sequence[View]) -> tuple[list[tuple[View, View]], str]:
@@ -99,9 +103,8 @@ class FeatureEvaluation:
         if key not in self._features:
             model = self.pipeline.model
             feature_map = torch.from_numpy(np.array(self.maps[key], dtype=np.float32)).to(model.device)
-            grid = patch_grid(
-                view.camera.to(model.device), (feature_map.shape[0], feature_map.shape[1]), view.z_depth()
-            )
+            z_depth = view.z_depth(self.pipeline.datamanager.get_datapath())
+            grid = patch_grid(view.camera.to(model.device), (feature_map.shape[0], feature_map.shape[1]), z_depth)
             self._features[key] = (
                 grid,
                 {
