@@ -55,7 +55,7 @@ method = MethodSpecification(
         optimizers={
             "proposal_networks": optimizer(1e-2, 1e-4),
             "fields": optimizer(1e-2, 1e-4),
-            "features": optimizer(2e-3, 2e-4),
+            "features": optimizer(1e-2, 2e-4),
             "adapters": optimizer(5e-4, 5e-5),
             "camera_opt": optimizer(1e-3, 1e-4, steps=5000),
         },

@@ -54,7 +54,7 @@ method = MethodSpecification(
                 proposal_weights_anneal_max_num_iters=300,
                 proposal_grid=GridConfig(num_levels=5, log2_hashmap_size=15, max_resolution=128),
                 # Coarse and smooth: finer grids follow the noise of single views, and features that differ within one
-                # cell of the teacher are not found again (correspondence share on a demo scene .66 at 256, .87 at 48).
+                # cell of the teacher are not found again (correspondence share on a demo scene .66 at 256, .78 at 48).
                 feature_grid=GridConfig(
                     num_levels=4, features_per_level=8, log2_hashmap_size=17, base_resolution=8, max_resolution=48
                 ),
@@ -66,7 +66,7 @@ method = MethodSpecification(
         optimizers={
             "proposal_networks": optimizer(1e-2, 1e-3, STEPS),
             "fields": optimizer(1e-2, 1e-3, STEPS),
-            "features": optimizer(2e-3, 2e-4, STEPS),
+            "features": optimizer(1e-2, 2e-4, STEPS),
             "adapters": optimizer(5e-4, 5e-5, STEPS),
             "camera_opt": optimizer(1e-3, 1e-4, STEPS),
         },

@@ -13,16 +13,25 @@ from jaxtyping import Float
 from torch import Tensor
 
 
+LEAST_LENGTH = 0.5
+"""Shortest length of a feature, in units of that of a teacher's typical feature, that the cosine divides by."""
+
+
 def feature_distance(a: Float[Tensor, "*bs c"], b: Float[Tensor, "*bs c"]) -> Float[Tensor, "*bs"]:
     """One minus the cosine, plus the smooth L1 distance averaged over channels.
 
     The cosine is what every query uses; the L1 term keeps the lengths comparable, so that the mean can be added back.
+    The cosine divides by no less than half a typical length: the true cosine of a short feature can only turn it, ever
+    more violently the shorter it is, and a field that starts near zero then never grows to its teacher's length.
 
     Args:
         a: mean-centred features, scaled to unit variance.
         b: the same, of the same shape.
     """
-    return 1.0 - F.cosine_similarity(a, b, dim=-1) + F.smooth_l1_loss(a, b, reduction="none").mean(dim=-1)
+    least = LEAST_LENGTH * a.shape[-1] ** 0.5
+    lengths = a.norm(dim=-1).clamp(min=least) * b.norm(dim=-1).clamp(min=least)
+    cosine = (a * b).sum(dim=-1) / lengths
+    return 1.0 - cosine + F.smooth_l1_loss(a, b, reduction="none").mean(dim=-1)
 
 
 @dataclass

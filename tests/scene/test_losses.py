@@ -10,7 +10,7 @@ from condense_nerfstudio.scene.losses import ConsistencyWeights, feature_distanc
 
 
 def test_distance_of_equal_features_is_zero() -> None:
-    features = torch.randn(5, 8)
+    features = torch.randn(5, 8).sign()
     torch.testing.assert_close(feature_distance(features, features), torch.zeros(5))
 
 
@@ -19,6 +19,17 @@ def test_distance_of_hand_made_vectors() -> None:
     b = torch.tensor([[0.0, 1.0], [-1.0, 0.0], [1.0, 0.0]])
     # 1 - cosine is 1, 2, 0; smooth L1 averages (0.5 + 0.5) / 2, (1.5 + 0) / 2, (1.5 + 0) / 2.
     torch.testing.assert_close(feature_distance(a, b), torch.tensor([1.5, 2.75, 0.75]))
+
+
+def test_short_features_grow_to_the_length_of_their_target() -> None:
+    target = torch.randn(50, 16)
+    features = torch.nn.Parameter(1e-4 * torch.randn(50, 16))
+    optimizer = torch.optim.Adam([features], lr=1e-2)
+    for _ in range(300):
+        optimizer.zero_grad()
+        feature_distance(features, target).mean().backward()
+        optimizer.step()
+    torch.testing.assert_close(features.norm(dim=1), target.norm(dim=1), rtol=0.3, atol=0)
 
 
 def test_distance_is_symmetric() -> None:
