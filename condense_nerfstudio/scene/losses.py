@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-
 LEAST_LENGTH = 0.5
 """Shortest length of a feature, in units of that of a teacher's typical feature, that the cosine divides by."""
 
