@@ -22,11 +22,11 @@ _NUM_CLASSES = 10
 """Most probable classes that a cell's vector is mixed from."""
 _STRIDE = 32
 _DEFAULT_RESOLUTION = 896
-_WINDOW = 5
+_WINDOW = 3
 """Side, in cells, of the neighbourhood whose classifier outputs are averaged: a single cell guesses more often."""
 _PROMPT = "a photo of {}"
 """Class names and queries are embedded in the same words, so that what these words say cancels out."""
-_RECIPE_VERSION = 2
+_RECIPE_VERSION = 3
 """Raise it when a change of code changes the features."""
 
 

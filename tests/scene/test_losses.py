@@ -25,7 +25,7 @@ def test_short_features_grow_to_the_length_of_their_target() -> None:
     target = torch.randn(50, 16)
     features = torch.nn.Parameter(1e-4 * torch.randn(50, 16))
     optimizer = torch.optim.Adam([features], lr=1e-2)
-    for _ in range(300):
+    for _ in range(600):
         optimizer.zero_grad()
         feature_distance(features, target).mean().backward()
         optimizer.step()
@@ -66,7 +66,7 @@ def _train_both_branches(weights: ConsistencyWeights) -> tuple[torch.Tensor, tor
         torch.nn.init.normal_(parameter, std=0.1)
     surface = torch.nn.Parameter(0.1 * torch.randn(12 * 12, 16))
     optimizer = torch.optim.Adam([*adapter.parameters(), surface], lr=1e-2)
-    for step in range(1500):
+    for step in range(2000):
         view = views[step % 2]
         losses = feature_losses(surface, adapter(view).flatten(0, 1), view.flatten(0, 1), weights)
         optimizer.zero_grad()

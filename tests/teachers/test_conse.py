@@ -59,8 +59,8 @@ def test_phrases_are_found_where_they_are_in_a_collage(teacher, photos):
 def test_image_and_text_features_are_unit_vectors_of_one_space(teacher):
     features = teacher.encode_image(torch.rand(48, 64, 3))
     text = teacher.encode_text(["a cat", "a motorcycle"])
-    assert features.shape == (15, 20, teacher.dim) and text.shape == (2, teacher.dim)
-    torch.testing.assert_close(features.norm(dim=-1), torch.ones(15, 20))
+    assert features.shape == (21, 28, teacher.dim) and text.shape == (2, teacher.dim)
+    torch.testing.assert_close(features.norm(dim=-1), torch.ones(21, 28))
     torch.testing.assert_close(text.norm(dim=-1), torch.ones(2))
 
 
