@@ -22,20 +22,22 @@ from typing import Any
 
 from condense_nerfstudio.files import write_json
 
-SCENES = ("fox", "fountain_p11", "7scenes_rgbd", "demo")
+DEMO_SEEDS = {"demo": 7, "demo_21": 21, "demo_42": 42}
+SCENES = ("fox", "fountain_p11", "7scenes_rgbd", *DEMO_SEEDS)
 TRAIN_SPLIT = {"fountain_p11": 0.8}
 """So that two views are held out, which can be compared with each other."""
 
 
 def capture_options(scene: str, data: Path, work: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of a scene and the data parser's options; makes the demo scene."""
-    if scene == "demo":
-        if not (work / "scene_000").exists():
-            from condense_nerfstudio.demo.generate import Options, generate_scenes
+    """The folder of a scene and the data parser's options; makes the demo scenes."""
+    if scene not in DEMO_SEEDS:
+        return data / scene, {"downscale_factor": 4, "train_split_fraction": TRAIN_SPLIT.get(scene, 0.9)}
+    folder = work / scene
+    if not folder.exists():
+        from condense_nerfstudio.demo.generate import Options, generate_scenes
 
-            generate_scenes(work, Options(count=1, seed=7), overwrite=True, on_view=lambda: None)
-        return work / "scene_000", {}
-    return data / scene, {"downscale_factor": 4, "train_split_fraction": TRAIN_SPLIT.get(scene, 0.9)}
+        generate_scenes(folder, Options(count=1, seed=DEMO_SEEDS[scene]))
+    return folder / "scene_000", {}
 
 
 def train(method: str, scene: str, data: Path, work: Path, seconds: float | None) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def main() -> None:
     parser.add_argument("--stock", nargs="*", choices=SCENES, default=["fox"], help="scenes on which stock runs too")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scenes.json"))
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "condense_benchmark")
-    parser.add_argument("--seconds", type=float, help="stop a training after so long")
+    parser.add_argument("--seconds", type=float, help="stop every training after so long")
     parser.add_argument("--one", nargs=2, metavar=("METHOD", "SCENE"), help="one training in this process")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -153,7 +155,7 @@ def main() -> None:
     else:
         result = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
         for scene in arguments.scenes:
-            ours = in_own_process("condense-lite", scene, arguments, None)
+            ours = in_own_process("condense-lite", scene, arguments, arguments.seconds)
             result[scene] = {"condense-lite": ours}
             if scene in arguments.stock:
                 result[scene]["nerfacto"] = in_own_process("nerfacto", scene, arguments, ours["train_seconds"])

@@ -17,7 +17,7 @@ from condense_nerfstudio.teachers.config import TeacherConfig
 
 from .device import best_device
 
-STEPS = 30000
+STEPS, FEATURE_START = 30000, 1000
 
 
 def optimizer(lr: float, lr_final: float, steps: int = STEPS, warmup: int = 0) -> dict:
@@ -48,15 +48,15 @@ method = MethodSpecification(
                 eval_num_rays_per_chunk=1 << 15,
                 average_init_density=0.01,
                 background_color="random",
-                feature_start=1000,
+                feature_start=FEATURE_START,
                 camera_optimizer=CameraOptimizerConfig(mode="SO3xR3"),
             ),
         ),
         optimizers={
             "proposal_networks": optimizer(1e-2, 1e-4),
             "fields": optimizer(1e-2, 1e-4),
-            "features": optimizer(1e-2, 2e-4),
-            "adapters": optimizer(5e-4, 5e-5),
+            "features": optimizer(2e-2, 4e-4, warmup=FEATURE_START),
+            "adapters": optimizer(1e-3, 1e-4, warmup=FEATURE_START),
             "camera_opt": optimizer(1e-3, 1e-4, steps=5000),
         },
         viewer=ViewerConfig(num_rays_per_chunk=1 << 15, websocket_host="127.0.0.1"),

@@ -17,7 +17,7 @@ from condense_nerfstudio.teachers.config import TeacherConfig
 from .condense import optimizer
 from .device import best_device
 
-STEPS = 1500
+STEPS, FEATURE_START = 1500, 300
 
 method = MethodSpecification(
     config=TrainerConfig(
@@ -58,17 +58,17 @@ method = MethodSpecification(
                 feature_grid=GridConfig(
                     num_levels=4, features_per_level=8, log2_hashmap_size=17, base_resolution=8, max_resolution=48
                 ),
-                feature_start=300,
+                feature_start=FEATURE_START,
                 feature_samples_per_ray=8,
-                camera_optimizer=CameraOptimizerConfig(mode="off"),
+                camera_optimizer=CameraOptimizerConfig(mode="SO3xR3"),
             ),
         ),
         optimizers={
             "proposal_networks": optimizer(1e-2, 1e-3, STEPS),
             "fields": optimizer(1e-2, 1e-3, STEPS),
-            "features": optimizer(1e-2, 2e-4, STEPS),
-            "adapters": optimizer(5e-4, 5e-5, STEPS),
-            "camera_opt": optimizer(1e-3, 1e-4, STEPS),
+            "features": optimizer(2e-2, 4e-4, STEPS, warmup=FEATURE_START),
+            "adapters": optimizer(1e-3, 1e-4, STEPS, warmup=FEATURE_START),
+            "camera_opt": optimizer(1e-4, 1e-5, STEPS, warmup=FEATURE_START),
         },
         viewer=ViewerConfig(num_rays_per_chunk=4096, websocket_host="127.0.0.1", quit_on_train_completion=True),
         vis="viewer",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from .teachers.tiny_models import save_tiny_clip
@@ -174,5 +175,12 @@ def test_a_missing_config_is_one_sentence(work: Path, command: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", ["fox", "fountain_p11", "herz_jesus_p8", "7scenes_rgbd", "lund", "sceaux_castle"])
 def test_real_captures_train_without_flags(work: Path, shared: Path, scene: str) -> None:
-    flags = [*SMALL[:6], "--max-num-iterations", 3, "--pipeline.model.feature-start", 0]
-    run("ns-train", "condense-lite", "--data", shared / "data" / scene, *flags, cwd=work)
+    flags = ["--vis", "tensorboard", "--timestamp", "run", "--max-num-iterations", 3]
+    run(
+        "ns-train", "condense-lite", "--data", shared / "data" / scene, *flags, "--pipeline.model.feature-start", 0,
+        "--experiment-name", scene, cwd=work,
+    )  # fmt: skip
+    checkpoint = work / f"outputs/{scene}/condense-lite/run/nerfstudio_models/step-000000002.ckpt"
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["pipeline"]
+    assert {"_model.heads.efficientnet.mean", "_model.heads.conse.mean"} <= state.keys()
+    assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())

@@ -57,6 +57,7 @@ class LevelArrays(NamedTuple):
 
     @classmethod
     def from_levels(cls, levels: Sequence[Level]) -> "LevelArrays":
+        """The levels' numbers as arrays, which compiled code can index."""
         return cls(
             np.array([level.scale for level in levels], np.float32),
             np.array([level.entries for level in levels], np.int64),

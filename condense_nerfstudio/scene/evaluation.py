@@ -28,7 +28,7 @@ from condense_nerfstudio.scene.correspondence import (
 from condense_nerfstudio.scene.dataset import CondenseDataset
 from condense_nerfstudio.scene.depth import depth_intrinsics, depth_on_camera_grid
 from condense_nerfstudio.scene.pipeline import CondensePipeline
-from condense_nerfstudio.scene.questions import ask_demo_scene
+from condense_nerfstudio.scene.questions import DemoQuestions
 from condense_nerfstudio.teachers.registry import load_teacher
 
 MAX_VIEWING_ANGLE = 75.0
@@ -123,6 +123,11 @@ class FeatureEvaluation:
             values.append(F.cosine_similarity(features["3d"], features["raw"], dim=-1).mean().item())
         return float(np.mean(values))
 
+    def length(self, views: Sequence[View]) -> float:
+        """Root mean square of the rendered features as a share of the frozen teacher's; far below 1 is a bad fit."""
+        squares = {kind: [self.features(view)[1][kind].square().mean() for view in views] for kind in ("raw", "3d")}
+        return float((torch.stack(squares["3d"]).mean() / torch.stack(squares["raw"]).mean()).sqrt())
+
     def consistency(self, pairs: Sequence[tuple[View, View]]) -> dict[str, Any]:
         """Share of correspondences found again, over all pairs in both directions, by kind of feature."""
         counts = {kind: np.zeros(2) for kind in ("raw", "2d", "3d")}
@@ -154,9 +159,10 @@ def evaluate(pipeline: CondensePipeline) -> dict[str, Any]:
         pipeline: the scene, in evaluation mode.
 
     Returns:
-        "psnr", "ssim", and for each teacher under "features": "cosine", "consistency_2d_raw" (frozen teacher),
+        "psnr", "ssim", and for each teacher under "features": "cosine", "length", "consistency_2d_raw" (frozen
+        teacher),
         "consistency_2d" (2D branch), "consistency_3d" (rendered), the measure used and what was compared; for demo
-        scenes also "questions" (see :func:`ask_demo_scene`).
+        scenes also "questions" (see :class:`DemoQuestions`).
 
     Raises:
         UserError: a teacher cannot be loaded.
@@ -166,19 +172,30 @@ def evaluate(pipeline: CondensePipeline) -> dict[str, Any]:
     trained = [View(manager.train_dataset, i) for i in range(len(manager.train_dataset))]
     pairs, kind = choose_pairs(held_out, trained)
     views = {(view.dataset, view.index): view for view in [*held_out, *(view for pair in pairs for view in pair)]}
-    result: dict[str, Any] = {**_image_metrics(pipeline), "pairs": kind, "num_pairs": len(pairs), "features": {}}
+    questions = DemoQuestions.of(pipeline)
+    result: dict[str, Any] = {
+        **_image_metrics(pipeline, questions),
+        "pairs": kind,
+        "num_pairs": len(pairs),
+        "features": {},
+    }
     for name in pipeline.model.heads:
         features = FeatureEvaluation(pipeline, name, list(views.values()))
-        result["features"][name] = {"cosine": features.cosine(held_out), **features.consistency(pairs)}
-    questions = ask_demo_scene(pipeline)
-    return result if questions is None else {**result, "questions": questions}
+        result["features"][name] = {
+            "cosine": features.cosine(held_out),
+            "length": features.length(held_out),
+            **features.consistency(pairs),
+        }
+    return result if questions is None else {**result, "questions": questions.summary()}
 
 
-def _image_metrics(pipeline: CondensePipeline) -> dict[str, float]:
-    """Mean PSNR and SSIM over the held-out views."""
+def _image_metrics(pipeline: CondensePipeline, questions: DemoQuestions | None) -> dict[str, float]:
+    """Mean PSNR and SSIM over the held-out views, each of which is rendered once; its answers go to the questions."""
     rows = []
     loader = pipeline.datamanager.fixed_indices_eval_dataloader
     for camera, batch in track(loader, "Rendering held-out views", len(loader), console=Console(stderr=True)):
-        metrics, _ = pipeline.model.get_image_metrics_and_images(pipeline.model.get_outputs_for_camera(camera), batch)
-        rows.append(metrics)
+        outputs = pipeline.model.get_outputs_for_camera(camera)
+        rows.append(pipeline.model.get_image_metrics_and_images(outputs, batch)[0])
+        if questions is not None:
+            questions.ask(batch["image_idx"], outputs)
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -16,6 +16,9 @@ from condense_nerfstudio.teachers.statistics import FeatureStatistics
 PCA_COLOR_RANGE = 2.0
 """Standard deviations from the mean at which a colour of the PCA picture saturates."""
 
+LEAST_SCALE = 1e-6
+"""Standard deviation below which features count as all the same."""
+
 
 class FeatureField(nn.Module):
     """Low-dimensional features of several teachers from one hash grid of its own.
@@ -80,7 +83,8 @@ class TeacherHead(nn.Module):
         with outputs of unit size. The stored three-channel projection maps each component to 0..1.
         """
         self.mean.copy_(statistics.mean)
-        self.scale.fill_(math.sqrt(statistics.total_variance / self.dim))
+        # Identical images, all black say, have no variance at all.
+        self.scale.fill_(max(math.sqrt(max(statistics.total_variance, 0.0) / self.dim), LEAST_SCALE))
         deviations = statistics.eigenvalues.sqrt() / self.scale
         rank = self.decoder.in_features
         self.decoder.weight.copy_(statistics.basis[:, :rank] * deviations[:rank])

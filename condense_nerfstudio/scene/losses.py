@@ -1,13 +1,14 @@
 """The feature losses.
 
 ConDense's own formulas are not public. These are ours: a distance on mean-centred features, used once between the two
-branches (consistency) and once from each branch to the frozen teacher (anchors).
+branches (consistency) and once from each branch to the frozen teacher (anchors), and a contrast between the branches.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -16,26 +17,64 @@ LEAST_LENGTH = 0.5
 """Shortest length of a feature, in units of that of a teacher's typical feature, that the cosine divides by."""
 
 
+def directions(features: Float[Tensor, "*bs c"]) -> Float[Tensor, "*bs c"]:
+    """Features divided by their length, but by no less than half a typical one.
+
+    Their products are cosines, which every query uses. The true cosine of a short feature can only turn it, ever more
+    violently the shorter it is, and a field that starts near zero then never grows to its teacher's length.
+
+    Args:
+        features: mean-centred, scaled to unit variance.
+    """
+    least = LEAST_LENGTH * features.shape[-1] ** 0.5
+    return features / features.norm(dim=-1, keepdim=True).clamp(min=least)
+
+
 def feature_distance(a: Float[Tensor, "*bs c"], b: Float[Tensor, "*bs c"]) -> Float[Tensor, "*bs"]:
     """One minus the cosine, plus the smooth L1 distance averaged over channels.
 
-    The cosine is what every query uses; the L1 term keeps the lengths comparable, so that the mean can be added back.
-    The cosine divides by no less than half a typical length: the true cosine of a short feature can only turn it, ever
-    more violently the shorter it is, and a field that starts near zero then never grows to its teacher's length.
+    The L1 term keeps the lengths comparable, so that the mean can be added back.
 
     Args:
         a: mean-centred features, scaled to unit variance.
         b: the same, of the same shape.
     """
-    least = LEAST_LENGTH * a.shape[-1] ** 0.5
-    lengths = a.norm(dim=-1).clamp(min=least) * b.norm(dim=-1).clamp(min=least)
-    cosine = (a * b).sum(dim=-1) / lengths
+    cosine = (directions(a) * directions(b)).sum(dim=-1)
     return 1.0 - cosine + F.smooth_l1_loss(a, b, reduction="none").mean(dim=-1)
 
 
+def contrastive_loss(
+    rendered: Float[Tensor, "rays c"],
+    adapted: Float[Tensor, "rays c"],
+    points: Float[Tensor, "rays 3"],
+    reach: Float[Tensor, " rays"],
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Each branch must pick its own surface point out of the other branch's features at all others.
+
+    InfoNCE (van den Oord et al., arXiv 1807.03748, equation 4) from 3D to 2D and from 2D to 3D, averaged. The distance
+    above pulls the branches together; this keeps apart what is apart, so that features can be found again.
+
+    Args:
+        rendered: R(r), mean-centred.
+        adapted: G(p), mean-centred, of the same rays.
+        points: the surface points of the rays.
+        reach: distance within which another ray shows the same thing and is no negative. Symmetric: the larger of two.
+        temperature: divides the cosines (of :func:`directions`).
+    """
+    if not len(points):
+        return rendered.sum() * 0.0
+    cosine = directions(rendered) @ directions(adapted).T
+    same = torch.cdist(points, points) < torch.maximum(reach[:, None], reach)
+    same.fill_diagonal_(False)
+    scores = (cosine / temperature).masked_fill(same, -torch.inf)
+    own = torch.arange(len(points), device=points.device)
+    return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
+
+
 @dataclass
-class ConsistencyWeights:
-    """How much each feature loss counts."""
+class FeatureLossConfig:
+    """How the feature losses are weighed and shaped."""
 
     consistency: float = 1.0
     """Weight of the distance between the rendered 3D feature and the adapted 2D feature; trains both branches."""
@@ -44,28 +83,36 @@ class ConsistencyWeights:
     collapse."""
     anchor_3d: float = 1.0
     """Weight of the distance between the rendered 3D feature and the frozen teacher's."""
+    contrast: float = 0.5
+    """Weight of the contrast between the branches, which keeps features of different places apart."""
+    contrast_temperature: float = 0.05
+    """Temperature of the contrast; the lower, the more it cares about the most similar other places."""
+    contrast_reach: float = 1.5
+    """Places nearer to each other than so many cells of the teacher are not told apart by the contrast."""
+    contrast_rays: int = 512
+    """Rays a step that are contrasted with each other; the cost grows with the square."""
 
 
-def feature_losses(
+def distance_losses(
     rendered: Float[Tensor, "rays c"],
     adapted: Float[Tensor, "rays c"],
     teacher: Float[Tensor, "rays c"],
-    weights: ConsistencyWeights,
+    config: FeatureLossConfig,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The three feature losses of one teacher over a batch of rays.
+    """Consistency and anchors of one teacher over a batch of rays.
 
     Args:
         rendered: R(r), the 3D branch: features rendered along each ray and decoded.
         adapted: G(p), the 2D branch: the teacher's feature plus the adapter's correction.
         teacher: F(p), the frozen teacher; gets no gradient.
-        weights: how much each term counts.
+        config: how much each term counts.
 
     Returns:
         The weighted terms by name: consistency (gradient into both branches), anchor_2d, anchor_3d.
     """
     teacher = teacher.detach()
     return {
-        "consistency": weights.consistency * feature_distance(rendered, adapted).mean(),
-        "anchor_2d": weights.anchor_2d * feature_distance(adapted, teacher).mean(),
-        "anchor_3d": weights.anchor_3d * feature_distance(rendered, teacher).mean(),
+        "consistency": config.consistency * feature_distance(rendered, adapted).mean(),
+        "anchor_2d": config.anchor_2d * feature_distance(adapted, teacher).mean(),
+        "anchor_3d": config.anchor_3d * feature_distance(rendered, teacher).mean(),
     }

@@ -9,7 +9,7 @@ from nerfstudio.models.nerfacto import NerfactoModelConfig
 from tyro.conf import Suppress
 
 from condense_nerfstudio.scene.field import Backend, GridConfig
-from condense_nerfstudio.scene.losses import ConsistencyWeights
+from condense_nerfstudio.scene.losses import FeatureLossConfig
 
 
 def _model_class() -> type:
@@ -52,11 +52,11 @@ class CondenseModelConfig(NerfactoModelConfig):
     """Step at which features begin to be trained; geometry has to exist before features can sit on it."""
     features_bend_geometry: bool = False
     """Let gradients of the features reach the density through the rendering weights."""
-    consistency: ConsistencyWeights = field(default_factory=ConsistencyWeights)
-    """Weights of the feature losses."""
+    feature_losses: FeatureLossConfig = field(default_factory=FeatureLossConfig)
+    """The feature losses."""
     adapter_dim: int = 64
     """Channels of the 2D branch's bottleneck."""
-    adapter_kernel: int = 5
+    adapter_kernel: int = 9
     """Side, in cells, of the neighbourhood that the 2D branch looks at."""
     phrases: tuple[str, ...] = ()
     """Phrases to look for; each becomes an output relevancy_<i>, in this order."""

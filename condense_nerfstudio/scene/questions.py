@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from jaxtyping import Float
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from condense_nerfstudio.demo.ground_truth import GROUND_TRUTH_FILE, load_ground_truth
@@ -49,50 +47,71 @@ def judge(phrase: str, relevancy: Float[Tensor, "h w"], on_object: npt.NDArray[n
     return Answer(phrase, bool(on_object.flat[scores.argmax()]), iou)
 
 
-@torch.no_grad()
-def ask_demo_scene(pipeline: CondensePipeline) -> dict[str, Any] | None:
-    """Asks for every object of a demo scene in every held-out view that shows it.
+class DemoQuestions:
+    """Asks for every object of a demo scene in every view that shows it.
 
     Args:
-        pipeline: a trained demo scene, in evaluation mode; its phrases are set to the scene's.
-
-    Returns:
-        "peak" (share of questions whose highest relevancy lies on the right object), "iou" (mean), "threshold" (the
-        language teacher's own), "asked" (number of questions), "phrases" (peak and iou of each); None where there is
-        no ground truth, or no language teacher.
+        pipeline: a trained demo scene, in evaluation mode; its phrases are set to the scene's, so that every rendered
+            view answers all of them.
 
     Raises:
         UserError: the ground truth is broken, or the language teacher cannot be loaded.
     """
-    folder = Path(pipeline.datamanager.get_datapath())
-    if pipeline.model.text is None or not (folder / GROUND_TRUTH_FILE).exists():
-        return None
-    truth = load_ground_truth(folder)
-    threshold = pipeline.model.text.threshold
-    masks = {frame.image.name: frame.instances for frame in truth.frames}
-    ids: dict[str, set[int]] = {}
-    for entry in truth.objects:
-        if entry.phrase is not None:
-            ids.setdefault(entry.phrase, set()).add(entry.id)
-    pipeline.model.config.phrases = tuple(ids)
-    dataset = pipeline.datamanager.eval_dataset
-    answers = []
-    loader = pipeline.datamanager.fixed_indices_eval_dataloader
-    for camera, batch in track(loader, "Asking for objects", len(loader), console=Console(stderr=True)):
-        index = batch["image_idx"]
-        mask = Image.open(masks[dataset.image_filenames[index].name])
-        instances = np.asarray(mask.resize(dataset.camera_size(index), resample=Image.Resampling.NEAREST))
-        outputs = pipeline.model.get_outputs_for_camera(camera)
-        for i, phrase in enumerate(ids):
-            on_object = np.isin(instances, list(ids[phrase]))
+
+    def __init__(self, pipeline: CondensePipeline) -> None:
+        assert pipeline.model.text is not None
+        truth = load_ground_truth(Path(pipeline.datamanager.get_datapath()))
+        self.threshold = pipeline.model.text.threshold
+        self._dataset = pipeline.datamanager.eval_dataset
+        self._masks = {frame.image.name: frame.instances for frame in truth.frames}
+        self._ids: dict[str, set[int]] = {}
+        for entry in truth.objects:
+            if entry.phrase is not None:
+                self._ids.setdefault(entry.phrase, set()).add(entry.id)
+        pipeline.model.config.phrases = tuple(self._ids)
+        self._answers: list[Answer] = []
+
+    @classmethod
+    def of(cls, pipeline: CondensePipeline) -> DemoQuestions | None:
+        """The questions of a scene; None where there is no ground truth, or no language teacher."""
+        truth = Path(pipeline.datamanager.get_datapath()) / GROUND_TRUTH_FILE
+        return cls(pipeline) if pipeline.model.text is not None and truth.exists() else None
+
+    def ask(self, index: int, outputs: Mapping[str, Tensor]) -> None:
+        """Judges what a rendered view answers.
+
+        Args:
+            index: the held-out view.
+            outputs: the model's outputs for it.
+        """
+        mask = Image.open(self._masks[self._dataset.image_filenames[index].name])
+        instances = np.asarray(mask.resize(self._dataset.camera_size(index), resample=Image.Resampling.NEAREST))
+        for i, (phrase, ids) in enumerate(self._ids.items()):
+            on_object = np.isin(instances, list(ids))
             if on_object.mean() >= LEAST_SHARE:
-                answers.append(judge(phrase, outputs[f"relevancy_{i}"][..., 0], on_object, threshold))
-    by_phrase = {phrase: [answer for answer in answers if answer.phrase == phrase] for phrase in ids}
-    summaries = {phrase: _summary(found) for phrase, found in by_phrase.items() if found}
-    return {**_summary(answers), "threshold": threshold, "asked": len(answers), "phrases": summaries}
+                self._answers.append(judge(phrase, outputs[f"relevancy_{i}"][..., 0], on_object, self.threshold))
+
+    def summary(self) -> dict[str, Any]:
+        """How the questions asked so far went.
+
+        Returns:
+            "peak" (share of questions whose highest relevancy lies on the right object) and "iou" (mean), both absent
+            where nothing could be asked; "threshold" (the language teacher's own), "asked" (number of questions),
+            "phrases" (peak and iou of each).
+        """
+        by_phrase = {phrase: [answer for answer in self._answers if answer.phrase == phrase] for phrase in self._ids}
+        return {
+            **_means(self._answers),
+            "threshold": self.threshold,
+            "asked": len(self._answers),
+            "phrases": {phrase: _means(found) for phrase, found in by_phrase.items() if found},
+        }
 
 
-def _summary(answers: list[Answer]) -> dict[str, float]:
+def _means(answers: list[Answer]) -> dict[str, float]:
+    """Share of right peaks and mean overlap."""
+    if not answers:
+        return {}
     return {
         "peak": float(np.mean([answer.peak_on_object for answer in answers])),
         "iou": float(np.mean([answer.iou for answer in answers])),

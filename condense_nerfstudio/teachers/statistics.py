@@ -10,9 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_COLOR_RANGE = 2.5
-"""Standard deviations from the mean at which a colour saturates."""
-
 
 @dataclass(frozen=True)
 class FeatureStatistics:
@@ -25,15 +22,6 @@ class FeatureStatistics:
     """Variance along each direction."""
     total_variance: float
     """Sum of the variances of all c channels, i.e. the mean squared length of a centred feature."""
-
-    def project(self, features: Float[Tensor, "*bs c"]) -> Float[Tensor, "*bs k"]:
-        """Coordinates of features in the basis, after centring."""
-        return (features - self.mean.to(features)) @ self.basis.to(features)
-
-    def colors(self, features: Float[Tensor, "*bs c"]) -> Float[Tensor, "*bs 3"]:
-        """RGB in 0..1 from the first three coordinates (k >= 3), the same for the same feature in every picture."""
-        spread = _COLOR_RANGE * self.eigenvalues[:3].to(features).sqrt().clamp(min=1e-12)
-        return (0.5 + 0.5 * self.project(features)[..., :3] / spread).clamp(0, 1)
 
 
 def feature_statistics(feature_maps: Iterable[npt.NDArray], num_components: int) -> FeatureStatistics:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from condense_nerfstudio.scene.field import GridConfig, contract
-from condense_nerfstudio.scene.heads import FeatureField, heaviest_samples, render_features
+from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, heaviest_samples, render_features
+from condense_nerfstudio.teachers.statistics import feature_statistics
 
 SMALL_GRID = GridConfig(num_levels=2, log2_hashmap_size=8, base_resolution=4, max_resolution=8)
 
@@ -38,3 +40,27 @@ def test_contraction_maps_space_into_the_unit_cube() -> None:
     points = torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 0.5], [2.0, 0.0, 0.0], [1e6, -1e6, 0.0]])
     expected = torch.tensor([[0.5, 0.5, 0.5], [0.75, 0.25, 0.625], [0.875, 0.5, 0.5], [1.0, 0.0, 0.5]])
     torch.testing.assert_close(contract(points), expected, atol=1e-5, rtol=0)
+
+
+def _head_of(maps: list[np.ndarray]) -> TeacherHead:
+    head = TeacherHead(dim=5, feature_dim=4, adapter_dim=3, adapter_kernel=3)
+    head.start_from(feature_statistics(maps, 5))
+    return head
+
+
+def test_colors_are_grey_at_the_mean_and_spread_over_the_range() -> None:
+    random = np.random.default_rng(0)
+    maps = [(random.normal(size=(6, 8, 5)) * [5.0, 3.0, 1.0, 0.5, 0.1] + 7.0).astype(np.float32) for _ in range(4)]
+    head = _head_of(maps)
+    torch.testing.assert_close(head.colors(head.center(head.mean)), torch.full((3,), 0.5))
+    colors = head.colors(head.center(torch.from_numpy(maps[0])))
+    assert 0 <= colors.min() < 0.3 and 0.7 < colors.max() <= 1
+    torch.testing.assert_close(head.uncenter(head.center(torch.from_numpy(maps[0]))), torch.from_numpy(maps[0]))
+
+
+def test_identical_features_stay_finite() -> None:
+    features = np.full((2, 2, 5), 3.0, np.float32)
+    head = _head_of([features])
+    centred = head.center(torch.from_numpy(features))
+    assert torch.isfinite(centred).all()
+    torch.testing.assert_close(head.colors(centred), torch.full((2, 2, 3), 0.5))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from condense_nerfstudio.scene.adapter import Adapter
-from condense_nerfstudio.scene.losses import ConsistencyWeights, feature_distance, feature_losses
+from condense_nerfstudio.scene.losses import FeatureLossConfig, contrastive_loss, distance_losses, feature_distance
 
 
 def test_distance_of_equal_features_is_zero() -> None:
@@ -21,15 +23,18 @@ def test_distance_of_hand_made_vectors() -> None:
     torch.testing.assert_close(feature_distance(a, b), torch.tensor([1.5, 2.75, 0.75]))
 
 
-def test_short_features_grow_to_the_length_of_their_target() -> None:
-    target = torch.randn(50, 16)
+@pytest.mark.parametrize("contrast", [0.0, FeatureLossConfig.contrast])
+def test_short_features_grow_to_the_length_of_their_target(contrast: float) -> None:
+    target, points = torch.randn(50, 16), 10.0 * torch.randn(50, 3)
     features = torch.nn.Parameter(1e-4 * torch.randn(50, 16))
     optimizer = torch.optim.Adam([features], lr=1e-2)
     for _ in range(600):
         optimizer.zero_grad()
-        feature_distance(features, target).mean().backward()
+        loss = feature_distance(features, target).mean()
+        loss = loss + contrast * contrastive_loss(features, target, points, torch.zeros(50), 0.1)
+        loss.backward()
         optimizer.step()
-    torch.testing.assert_close(features.norm(dim=1), target.norm(dim=1), rtol=0.3, atol=0)
+    torch.testing.assert_close(features.norm(dim=1), target.norm(dim=1), rtol=0.5, atol=0)
 
 
 def test_distance_is_symmetric() -> None:
@@ -39,7 +44,7 @@ def test_distance_is_symmetric() -> None:
 
 def test_consistency_reaches_both_branches_and_never_the_teacher() -> None:
     rendered, adapted, teacher = (torch.randn(6, 4, requires_grad=True) for _ in range(3))
-    losses = feature_losses(rendered, adapted, teacher, ConsistencyWeights())
+    losses = distance_losses(rendered, adapted, teacher, FeatureLossConfig())
     losses["consistency"].backward(retain_graph=True)
     assert rendered.grad is not None and rendered.grad.abs().sum() > 0
     assert adapted.grad is not None and adapted.grad.abs().sum() > 0
@@ -49,14 +54,47 @@ def test_consistency_reaches_both_branches_and_never_the_teacher() -> None:
 
 def test_weights_scale_their_terms() -> None:
     rendered, adapted, teacher = torch.randn(3, 6, 4)
-    once = feature_losses(rendered, adapted, teacher, ConsistencyWeights(1.0, 1.0, 1.0))
-    scaled = feature_losses(rendered, adapted, teacher, ConsistencyWeights(2.0, 3.0, 0.0))
+    once = distance_losses(rendered, adapted, teacher, FeatureLossConfig(1.0, 1.0, 1.0))
+    scaled = distance_losses(rendered, adapted, teacher, FeatureLossConfig(2.0, 3.0, 0.0))
     torch.testing.assert_close(scaled["consistency"], 2 * once["consistency"])
     torch.testing.assert_close(scaled["anchor_2d"], 3 * once["anchor_2d"])
     assert scaled["anchor_3d"] == 0
 
 
-def _train_both_branches(weights: ConsistencyWeights) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+FAR_APART = torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]])
+
+
+def test_contrast_of_hand_made_vectors() -> None:
+    rendered = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
+    adapted = torch.tensor([[1.0, 0.0], [5.0, 0.0]])
+    # Cosines: [[1, 1], [0, 0]]. Rows: ln 2 twice. Columns: ln(1 + e^-2) and ln(1 + e^2) at temperature 1/2.
+    rows, columns = math.log(2), (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(2))) / 2
+    loss = contrastive_loss(rendered, adapted, FAR_APART, torch.ones(2), 0.5)
+    torch.testing.assert_close(loss, torch.tensor((rows + columns) / 2))
+
+
+def test_contrast_does_not_tell_neighbours_apart() -> None:
+    rendered, adapted = torch.randn(2, 2, 8)
+    reach = torch.tensor([0.1, 9.5])
+    assert contrastive_loss(rendered, adapted, FAR_APART, reach, 0.1) == 0
+    assert contrastive_loss(rendered, adapted, FAR_APART, torch.ones(2), 0.1) > 0
+
+
+def test_contrast_trains_both_branches() -> None:
+    rendered, adapted = (torch.randn(6, 4, requires_grad=True) for _ in range(2))
+    contrastive_loss(rendered, adapted, torch.randn(6, 3), torch.zeros(6), 0.1).backward()
+    assert rendered.grad is not None and rendered.grad.abs().sum() > 0
+    assert adapted.grad is not None and adapted.grad.abs().sum() > 0
+
+
+def test_contrast_without_any_surface_is_zero() -> None:
+    empty = torch.empty(0, 4, requires_grad=True)
+    loss = contrastive_loss(empty, empty, torch.empty(0, 3), torch.empty(0), 0.1)
+    loss.backward()
+    assert loss == 0
+
+
+def _train_both_branches(weights: FeatureLossConfig) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A 2D branch over a feature map and a free 3D feature a surface point, seen in two views with noise."""
     torch.manual_seed(0)
     points = torch.randn(12 * 12, 16)
@@ -68,7 +106,7 @@ def _train_both_branches(weights: ConsistencyWeights) -> tuple[torch.Tensor, tor
     optimizer = torch.optim.Adam([*adapter.parameters(), surface], lr=1e-2)
     for step in range(2000):
         view = views[step % 2]
-        losses = feature_losses(surface, adapter(view).flatten(0, 1), view.flatten(0, 1), weights)
+        losses = distance_losses(surface, adapter(view).flatten(0, 1), view.flatten(0, 1), weights)
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
@@ -87,8 +125,8 @@ def _retrieval(features: torch.Tensor, points: torch.Tensor) -> float:
 
 
 def test_without_anchors_the_features_collapse_and_with_them_they_do_not() -> None:
-    adapted, surface, points = _train_both_branches(ConsistencyWeights(1.0, 0.0, 0.0))
-    anchored_adapted, anchored_surface, _ = _train_both_branches(ConsistencyWeights(1.0, 1.0, 1.0))
+    adapted, surface, points = _train_both_branches(FeatureLossConfig(1.0, 0.0, 0.0))
+    anchored_adapted, anchored_surface, _ = _train_both_branches(FeatureLossConfig(1.0, 1.0, 1.0))
     assert _retrieval(surface, points) < 0.2, "consistency alone must lose what the features said"
     assert _retrieval(anchored_surface, points) > 0.9
     assert _retrieval(anchored_adapted, points) > 0.5

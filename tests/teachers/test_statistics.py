@@ -38,26 +38,9 @@ def test_largest_component_of_each_direction_is_positive_whatever_the_order():
     torch.testing.assert_close(forward.basis, backward.basis)
 
 
-def test_projection_onto_all_components_keeps_lengths():
-    features = torch.from_numpy(random_maps()[0])
-    statistics = feature_statistics(random_maps(), 5)
-    torch.testing.assert_close(statistics.project(features).norm(dim=-1), (features - statistics.mean).norm(dim=-1))
-
-
-def test_colors_are_grey_at_the_mean_and_spread_over_the_range():
-    statistics = feature_statistics(random_maps(), 3)
-    torch.testing.assert_close(statistics.colors(statistics.mean), torch.full((3,), 0.5))
-    colors = statistics.colors(torch.from_numpy(random_maps()[3]))
-    assert colors.shape == (10, 10, 3)
-    assert 0 <= colors.min() < 0.3 and 0.7 < colors.max() <= 1
-    first = statistics.mean + statistics.basis[:, 0] * 100
-    torch.testing.assert_close(statistics.colors(first), torch.tensor([1.0, 0.5, 0.5]), atol=1e-4, rtol=0)
-
-
-def test_identical_features_have_no_spread_and_grey_colors():
+def test_identical_features_have_no_spread():
     statistics = feature_statistics([np.full((2, 2, 4), 3.0, np.float16)], 3)
     assert statistics.total_variance == pytest.approx(0)
-    assert statistics.colors(torch.full((4,), 3.0)).isfinite().all()
 
 
 def test_impossible_requests_are_refused():
