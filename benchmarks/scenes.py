@@ -9,7 +9,6 @@ no tiny-cuda-nn on a CPU) with small grids and few rays, the best setting found 
 from __future__ import annotations
 
 import argparse
-import copy
 import importlib
 import json
 import resource
@@ -42,17 +41,14 @@ def capture_options(scene: str, data: Path, work: Path) -> tuple[Path, dict[str,
 
 def train(method: str, scene: str, data: Path, work: Path, seconds: float | None) -> dict[str, Any]:
     """Trains one method on one scene in this process and evaluates it."""
-    from nerfstudio.configs.method_configs import all_methods
+    import stock
 
-    config = copy.deepcopy(all_methods["condense-lite" if method == "condense-lite" else "nerfacto"])
+    config = stock.condense_lite() if method == "condense-lite" else stock.small_nerfacto()
     folder, parser = capture_options(scene, data, work)
-    if method == "nerfacto":
-        make_small(config)
-    config.pipeline.datamanager.data = folder
+    stock.on_capture(config, folder, work / "outputs")
     for name, value in parser.items():
         setattr(config.pipeline.datamanager.dataparser, name, value)
-    config.output_dir, config.experiment_name, config.timestamp = work / "outputs", scene, method
-    config.vis, config.steps_per_eval_image, config.steps_per_eval_batch = "tensorboard", 10**9, 10**9
+    config.experiment_name = scene  # a demo scene's folder is named otherwise
     start = time.perf_counter()
     trainer = config.setup(local_rank=0, world_size=1)
     trainer.setup()
@@ -83,35 +79,6 @@ def evaluated(method: str, pipeline: Any) -> dict[str, Any]:
         return evaluate(pipeline)
     metrics = pipeline.get_average_eval_image_metrics()
     return {"psnr": metrics["psnr"], "ssim": metrics["ssim"]}
-
-
-def make_small(config: Any) -> None:
-    """Stock nerfacto at a size that a CPU can train: torch grids, as many samples as condense-lite, no download."""
-    from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManagerConfig
-    from torchmetrics.image import lpip
-
-    class NoDownload:
-        """Stands in for LPIPS, whose network would be downloaded at start."""
-
-        def __init__(self, **_: Any) -> None: ...
-
-        def __call__(self, *_: Any) -> float:
-            return 0.0
-
-    lpip.LearnedPerceptualImagePatchSimilarity = NoDownload
-    parser = config.pipeline.datamanager.dataparser
-    config.pipeline.datamanager = VanillaDataManagerConfig(dataparser=parser, train_num_rays_per_batch=1024)
-    config.machine.device_type = "cpu"
-    config.mixed_precision = False
-    config.viewer.quit_on_train_completion = True
-    config.max_num_iterations = 10**9
-    model = config.pipeline.model
-    model.implementation = "torch"
-    model.num_levels, model.log2_hashmap_size, model.max_res = 8, 15, 512
-    model.num_proposal_samples_per_ray, model.num_nerf_samples_per_ray = (96, 48), 32
-    model.proposal_warmup, model.proposal_weights_anneal_max_num_iters = 500, 300
-    for arguments in model.proposal_net_args_list:
-        arguments["log2_hashmap_size"] = 15
 
 
 def stop_after(trainer: Any, seconds: float) -> None:
