@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and folders for them."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it; one that exists stays as it is.
+
+    Raises:
+        UserError: it cannot be made, because a file has its name for example.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Folder {folder} cannot be made ({error.strerror}): choose another.") from error

@@ -17,6 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.files import make_folder
+from condense_nerfstudio.scene.load import load_scene
+
 from .teachers.tiny_models import save_tiny_clip
 
 BIN = Path(sys.executable).parent
@@ -170,6 +174,26 @@ def test_a_missing_config_is_one_sentence(work: Path, command: str) -> None:
     done = run("condense", command, "--load-config", "nowhere.yml", *extra, cwd=work, expect=1)
     assert done.stderr.strip().splitlines()[-1].startswith("condense: Config nowhere.yml does not exist")
     assert not (work / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [("hello: 1", "is no training's"), ("!!! {{{", "cannot be read"), (None, "is a folder")],
+)
+def test_a_config_that_is_none_is_one_sentence(tmp_path: Path, content: str | None, sentence: str) -> None:
+    config = tmp_path / "config.yml"
+    if content is None:
+        config.mkdir()
+    else:
+        config.write_text(content)
+    with pytest.raises(UserError, match=sentence):
+        load_scene(config)
+
+
+def test_an_output_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(UserError, match="taken cannot be made"):
+        make_folder(tmp_path / "taken")
 
 
 @pytest.mark.slow

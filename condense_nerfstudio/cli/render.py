@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from condense_nerfstudio.files import write_json
+from condense_nerfstudio.files import make_folder, write_json
 
 
 @dataclass
@@ -28,7 +29,20 @@ class Render:
         from condense_nerfstudio.scene.pictures import render_pictures
 
         pipeline = load_scene(self.load_config, self.text)
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        summary = {"phrases": list(self.text), "views": render_pictures(pipeline, self.output_dir)}
+        make_folder(self.output_dir)
+        threshold = pipeline.model.text.threshold if self.text and pipeline.model.text is not None else None
+        views = render_pictures(pipeline, self.output_dir)
+        summary = {"phrases": list(self.text), "threshold": threshold, "views": views}
         write_json(self.output_dir / "summary.json", summary)
         return summary
+
+    def show(self, result: Mapping[str, Any]) -> None:
+        """Prints each view's sheet and, for every phrase, where it was found."""
+        for view in result["views"]:
+            print(view["sheet"])
+            for phrase, answer in view["phrases"].items():
+                column, row = answer["pixel"]
+                found = answer["relevancy"] > result["threshold"]
+                where = f"at column {column}, row {row}" if found else f"not found (threshold {result['threshold']})"
+                print(f'  "{phrase}": relevancy {answer["relevancy"]:.2f}, {where}')
+        print(self.output_dir / "summary.json")

@@ -29,7 +29,10 @@ def check_capture(data: Path) -> None:
             that is not finite or not rigid.
     """
     if not data.exists():
-        raise UserError(f"Data folder {data} does not exist: pass --data FOLDER with transforms.json and images.")
+        raise UserError(
+            f"Data folder {data} does not exist: pass --data FOLDER with transforms.json and images, or, if a trained "
+            "scene's data has moved, mend the path in its config.yml."
+        )
     if data.is_dir() and not any(data.iterdir()):
         raise UserError(f"Data folder {data} is empty: pass --data FOLDER with transforms.json and images.")
     path = data if data.suffix == ".json" else data / "transforms.json"
@@ -48,10 +51,14 @@ def _read_frames(path: Path) -> list[dict[str, Any]]:
     try:
         meta = json.loads(path.read_text())
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}): run ns-process-data again.") from error
+        raise UserError(
+            f"{path} is not readable JSON ({error}): mend it, or make it again with ns-process-data."
+        ) from error
     frames = meta.get("frames") if isinstance(meta, dict) else None
     if not isinstance(frames, list) or not all(isinstance(frame, dict) and "file_path" in frame for frame in frames):
-        raise UserError(f"{path} has no list 'frames' of images with 'file_path': run ns-process-data again.")
+        raise UserError(
+            f"{path} has no list 'frames' of images with 'file_path': mend it, or make it again with ns-process-data."
+        )
     return frames
 
 

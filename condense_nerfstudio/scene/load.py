@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.utils.eval_utils import eval_setup
 
@@ -22,10 +23,10 @@ def load_scene(config_path: Path, phrases: Sequence[str] = ()) -> CondensePipeli
         phrases: what to look for; each becomes an output `relevancy_<i>`.
 
     Raises:
-        UserError: the file or its checkpoint is missing, or the scene was trained with another method.
+        UserError: the file or its checkpoint is missing, the file is no configuration, or the scene was trained with
+            another method.
     """
-    if not config_path.is_file():
-        raise UserError(f"Config {config_path} does not exist: pass --load-config the config.yml of a training.")
+    _check_config(config_path)
 
     def with_phrases(config: TrainerConfig) -> TrainerConfig:
         if not isinstance(config.pipeline, CondensePipelineConfig):
@@ -40,3 +41,18 @@ def load_scene(config_path: Path, phrases: Sequence[str] = ()) -> CondensePipeli
     _, pipeline, _, _ = eval_setup(config_path, test_mode="test", update_config_callback=with_phrases)
     assert isinstance(pipeline, CondensePipeline)
     return pipeline
+
+
+def _check_config(path: Path) -> None:
+    """What nerfstudio's loader would answer with a traceback gets a sentence."""
+    if path.is_dir():
+        raise UserError(f"Config {path} is a folder: pass --load-config the config.yml in it.")
+    if not path.is_file():
+        raise UserError(f"Config {path} does not exist: pass --load-config the config.yml of a training.")
+    try:
+        config = yaml.load(path.read_text(), Loader=yaml.Loader)  # the loader that eval_setup uses
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"Config {path} cannot be read ({reason}): pass the config.yml of a training.") from error
+    if not isinstance(config, TrainerConfig):
+        raise UserError(f"Config {path} is no training's: pass --load-config a config.yml that ns-train wrote.")
