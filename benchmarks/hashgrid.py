@@ -8,7 +8,6 @@ three take turns, so that a busy moment of the machine hits all of them.
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
@@ -20,6 +19,7 @@ import torch
 from nerfstudio.field_components.encodings import HashEncoding
 from torch import Tensor, nn
 
+from condense_nerfstudio.files import write_json
 from condense_nerfstudio.hashgrid import HashGrid
 
 LEVELS, FEATURES, LOG2_TABLE, COARSEST, FINEST = 16, 2, 17, 16, 2048
@@ -62,13 +62,6 @@ def measure(work: Callable[..., None], encodings: dict[str, nn.Module], points: 
     }
 
 
-def write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=131072, help="positions a call")
@@ -91,9 +84,8 @@ def main() -> None:
     for work in (forward, forward_backward):
         print(f"timing {work.__name__} ...", file=sys.stderr)
         report[work.__name__] = measure(work, encodings, arguments.points, arguments.repeats)
-    text = json.dumps(report, indent=2)
-    write_atomically(arguments.output, text + "\n")
-    print(text)
+    write_json(arguments.output, report)
+    print(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":

@@ -178,9 +178,19 @@ def test_a_missing_config_is_one_sentence(work: Path, command: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("hello: 1", "is no training's"), ("!!! {{{", "cannot be read"), (None, "is a folder")],
+    [
+        ("hello: 1", "is no training's"),
+        ("", "is no training's"),
+        ("!!python/object/apply:os.mkdir [made_by_the_config]", "is no training's"),
+        ("!!! {{{", "cannot be read"),
+        ("!!python/object:nerfstudio.engine.trainer.TrainerConfig {x: !!python/name:no.where ''}", "cannot be read"),
+        (None, "is a folder"),
+    ],
 )
-def test_a_config_that_is_none_is_one_sentence(tmp_path: Path, content: str | None, sentence: str) -> None:
+def test_a_config_that_is_none_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     config = tmp_path / "config.yml"
     if content is None:
         config.mkdir()
@@ -188,6 +198,7 @@ def test_a_config_that_is_none_is_one_sentence(tmp_path: Path, content: str | No
         config.write_text(content)
     with pytest.raises(UserError, match=sentence):
         load_scene(config)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yml"]  # no code of the file has run
 
 
 def test_an_output_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def _from_photograph(file: str) -> Callable[[np.random.Generator], FloatArray]:
     """A random square of a grey photograph, turned at random and mirrored into a seamless tile."""
 
     def pattern(rng: np.random.Generator) -> FloatArray:
+        """One tile of this photograph, (TILE_SIZE, TILE_SIZE)."""
         image = Image.fromarray(_read(file)).convert("L")
         side = int(min(image.size) * rng.uniform(0.6, 0.9))
         left, top = (int(rng.integers(0, length - side + 1)) for length in image.size)

@@ -12,6 +12,9 @@ from nerfstudio.utils.eval_utils import eval_setup
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.scene.pipeline import CondensePipeline, CondensePipelineConfig
 
+TRAINING_TAG = f"tag:yaml.org,2002:python/object:{TrainerConfig.__module__}.{TrainerConfig.__qualname__}"
+"""What the top of a config.yml written by ns-train says that it is."""
+
 
 def load_scene(config_path: Path, phrases: Sequence[str] = ()) -> CondensePipeline:
     """Opens a trained scene, in evaluation mode.
@@ -29,6 +32,7 @@ def load_scene(config_path: Path, phrases: Sequence[str] = ()) -> CondensePipeli
     _check_config(config_path)
 
     def with_phrases(config: TrainerConfig) -> TrainerConfig:
+        """Refuses other methods' trainings and sets the phrases."""
         if not isinstance(config.pipeline, CondensePipelineConfig):
             raise UserError(
                 f"{config_path} was trained with {config.method_name}: train the scene with condense or condense-lite."
@@ -38,7 +42,10 @@ def load_scene(config_path: Path, phrases: Sequence[str] = ()) -> CondensePipeli
         config.pipeline.model.phrases = tuple(phrases)
         return config
 
-    _, pipeline, _, _ = eval_setup(config_path, test_mode="test", update_config_callback=with_phrases)
+    try:
+        _, pipeline, _, _ = eval_setup(config_path, test_mode="test", update_config_callback=with_phrases)
+    except yaml.YAMLError as error:
+        raise _unreadable(config_path, error) from error
     assert isinstance(pipeline, CondensePipeline)
     return pipeline
 
@@ -50,9 +57,13 @@ def _check_config(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"Config {path} does not exist: pass --load-config the config.yml of a training.")
     try:
-        config = yaml.load(path.read_text(), Loader=yaml.Loader)  # the loader that eval_setup uses
+        root = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)  # parses, but makes no object of what it says
     except (yaml.YAMLError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"Config {path} cannot be read ({reason}): pass the config.yml of a training.") from error
-    if not isinstance(config, TrainerConfig):
+        raise _unreadable(path, error) from error
+    if root is None or root.tag != TRAINING_TAG:
         raise UserError(f"Config {path} is no training's: pass --load-config a config.yml that ns-train wrote.")
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    return UserError(f"Config {path} cannot be read ({reason}): pass the config.yml of a training.")
