@@ -5,11 +5,11 @@ from __future__ import annotations
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.configs.base_config import MachineConfig, ViewerConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
-from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.engine.schedulers import ExponentialDecaySchedulerConfig
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.plugins.types import MethodSpecification
 
+from condense_nerfstudio.scene.adam import AdamConfig
 from condense_nerfstudio.scene.data_manager import CondenseDataManagerConfig
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
 from condense_nerfstudio.scene.pipeline import CondensePipelineConfig
@@ -23,7 +23,7 @@ STEPS, FEATURE_START = 30000, 1000
 def optimizer(lr: float, lr_final: float, steps: int = STEPS, warmup: int = 0) -> dict:
     """Adam with an exponential decay over the whole run."""
     return {
-        "optimizer": AdamOptimizerConfig(lr=lr, eps=1e-15),
+        "optimizer": AdamConfig(lr=lr, eps=1e-15),
         "scheduler": ExponentialDecaySchedulerConfig(lr_final=lr_final, max_steps=steps, warmup_steps=warmup),
     }
 

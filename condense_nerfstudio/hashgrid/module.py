@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from condense_nerfstudio.backends import numba_works
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.hashgrid import reference
 from condense_nerfstudio.hashgrid.geometry import grid_levels, per_level_scale
@@ -21,7 +22,7 @@ _INSTALL_HINTS = {
 
 def available_backends() -> tuple[str, ...]:
     """The backends that work on this machine, fastest first. "torch" is always among them."""
-    candidates = {"tcnn": _tcnn_works(), "cpu": _numba_works(), "torch": True}
+    candidates = {"tcnn": _tcnn_works(), "cpu": numba_works(), "torch": True}
     return tuple(name for name, works in candidates.items() if works)
 
 
@@ -81,9 +82,10 @@ class HashGrid(nn.Module):
             num_params = sum(level.entries for level in self.levels) * features_per_level
             self.params = nn.Parameter(torch.empty(num_params).uniform_(-1e-4, 1e-4))
         if self.backend == "cpu":
+            from condense_nerfstudio.compiled import thread_count
             from condense_nerfstudio.hashgrid.numba_kernels import LevelArrays
 
-            self._level_arrays = LevelArrays.from_levels(self.levels)
+            self._level_arrays = LevelArrays.from_levels(self.levels, thread_count())
 
     def forward(self, positions: Float[Tensor, "*bs 3"]) -> Float[Tensor, "*bs output_dim"]:
         """Features of the positions, level after level, in the type of `params`.
@@ -95,9 +97,9 @@ class HashGrid(nn.Module):
             encoded = self._encoding(positions.reshape(-1, 3))
             return encoded.to(self.params.dtype).view(*positions.shape[:-1], self.output_dim)
         if self.backend == "cpu" and self.params.device.type == "cpu" and self.params.dtype == torch.float32:
-            from condense_nerfstudio.hashgrid import numba_kernels
+            from condense_nerfstudio.hashgrid import numba_encoding
 
-            return numba_kernels.encode(self.params, positions, self._level_arrays, self.features_per_level)
+            return numba_encoding.encode(self.params, positions, self._level_arrays, self.features_per_level)
         return reference.encode(self.params, positions.to(self.params), self.levels, self.features_per_level)
 
     def extra_repr(self) -> str:
@@ -130,14 +132,6 @@ def _check_sizes(num_levels: int, features: int, log2_hashmap_size: int, base: i
             f"The hash grid's resolutions run from {base} to {finest}: set base_resolution to 1 or more and "
             "max_resolution to no less than that."
         )
-
-
-def _numba_works() -> bool:
-    try:
-        import numba  # noqa: F401
-    except ImportError:  # also raised by a numba that finds a numpy too new for it
-        return False
-    return True
 
 
 def _tcnn_works() -> bool:

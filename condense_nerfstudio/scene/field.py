@@ -13,6 +13,7 @@ from nerfstudio.utils.math import components_from_spherical_harmonics
 from torch import Tensor, nn
 
 from condense_nerfstudio.hashgrid import HashGrid
+from condense_nerfstudio.scene.contraction import contract
 from condense_nerfstudio.scene.mlp import mlp
 
 Backend = Literal["auto", "tcnn", "cpu", "torch"]
@@ -47,16 +48,6 @@ class GridConfig:
         )
 
 
-def contract(positions: Float[Tensor, "*bs 3"]) -> Float[Tensor, "*bs 3"]:
-    """Maps all of space into the unit cube: [-1, 1]^3 onto its inner half, the rest onto the shell around it.
-
-    mip-NeRF 360 (Barron et al., CVPR 2022), equation 10, with the maximum norm as in nerfacto.
-    """
-    size = positions.abs().amax(dim=-1, keepdim=True)
-    outside = size.clamp(min=1.0)
-    return (positions * (2.0 - 1.0 / outside) / outside + 2.0) / 4.0
-
-
 def exp_density(raw: Float[Tensor, "*bs"], average: float) -> Float[Tensor, "*bs 1"]:
     """Density from a network's output.
 
@@ -84,8 +75,11 @@ class DensityField(nn.Module):
         self.network = mlp(self.grid.output_dim, hidden_dim, 1)
 
     def forward(self, positions: Float[Tensor, "*bs 3"]) -> Float[Tensor, "*bs 1"]:
-        """Density at positions in the scene's frame (nerfstudio's, before contraction)."""
-        return exp_density(self.network(self.grid(contract(positions)))[..., 0], self.average_density)
+        """Density at positions in the scene's frame (nerfstudio's, before contraction).
+
+        No gradient reaches the positions: proposals follow the field, and what moves the cameras is the field alone.
+        """
+        return exp_density(self.network(self.grid(contract(positions.detach())))[..., 0], self.average_density)
 
 
 class RadianceField(nn.Module):

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from condense_nerfstudio.scene.adapter import Adapter
-from condense_nerfstudio.scene.field import Backend, GridConfig, contract
+from condense_nerfstudio.scene.contraction import contract
+from condense_nerfstudio.scene.field import Backend, GridConfig
 from condense_nerfstudio.scene.mlp import mlp
 from condense_nerfstudio.teachers.statistics import FeatureStatistics
 

@@ -18,6 +18,6 @@ def mlp(in_dim: int, hidden_dim: int, out_dim: int, num_hidden: int = 1) -> nn.S
     """
     layers: list[nn.Module] = []
     for _ in range(num_hidden):
-        layers += [nn.Linear(in_dim, hidden_dim, bias=False), nn.ReLU()]
+        layers += [nn.Linear(in_dim, hidden_dim, bias=False), nn.ReLU(inplace=True)]
         in_dim = hidden_dim
     return nn.Sequential(*layers, nn.Linear(in_dim, out_dim, bias=False))

@@ -11,7 +11,7 @@ from nerfstudio.cameras.camera_optimizers import CameraOptimizer
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.model_components.losses import MSELoss, scale_gradients_by_distance_squared
-from nerfstudio.model_components.ray_samplers import ProposalNetworkSampler, UniformSampler
+from nerfstudio.model_components.ray_samplers import UniformSampler
 from nerfstudio.model_components.renderers import AccumulationRenderer, DepthRenderer, RGBRenderer
 from nerfstudio.model_components.scene_colliders import NearFarCollider
 from nerfstudio.models.nerfacto import NerfactoModel
@@ -25,6 +25,7 @@ from condense_nerfstudio.scene.field import DensityField, GridConfig, RadianceFi
 from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, render_features
 from condense_nerfstudio.scene.losses import contrastive_loss, distance_losses
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
+from condense_nerfstudio.scene.sampling import ProposalSampler, distortion_loss, interlevel_loss, ray_weights
 from condense_nerfstudio.scene.surface import Surface, surface_points
 from condense_nerfstudio.scene.text import TextEncoder
 from condense_nerfstudio.teachers.sampling import sample_bilinear
@@ -82,7 +83,7 @@ class CondenseModel(NerfactoModel):
             return max(1.0, progress * config.proposal_update_every)
 
         uniform = UniformSampler(single_jitter=config.use_single_jitter)
-        self.proposal_sampler = ProposalNetworkSampler(
+        self.proposal_sampler = ProposalSampler(
             num_nerf_samples_per_ray=config.num_nerf_samples_per_ray,
             num_proposal_samples_per_ray=config.num_proposal_samples_per_ray,
             num_proposal_network_iterations=config.num_proposal_iterations,
@@ -174,7 +175,7 @@ class CondenseModel(NerfactoModel):
             scaled = {FieldHeadNames.DENSITY: density, FieldHeadNames.RGB: rgb}
             scaled = scale_gradients_by_distance_squared(scaled, samples)
             density, rgb = scaled[FieldHeadNames.DENSITY], scaled[FieldHeadNames.RGB]
-        weights = samples.get_weights(density)
+        weights = ray_weights(samples, density)
         outputs: dict[str, Any] = {
             "rgb": self.renderer_rgb(rgb=rgb, weights=weights),
             "accumulation": self.renderer_accumulation(weights=weights),
@@ -229,7 +230,7 @@ class CondenseModel(NerfactoModel):
             ray_bundle = self.collider(ray_bundle)
         samples, _, _ = self.proposal_sampler(ray_bundle, density_fns=self.density_fns)
         density, _ = self.field(samples)
-        return self._decoded_features(samples.frustums.get_positions(), samples.get_weights(density)[..., 0])
+        return self._decoded_features(samples.frustums.get_positions(), ray_weights(samples, density)[..., 0])
 
     @torch.no_grad()
     def adapt(self, teacher: str, feature_map: Float[Tensor, "hp wp c"]) -> Float[Tensor, "hp wp c"]:
@@ -237,12 +238,31 @@ class CondenseModel(NerfactoModel):
         head = self.head(teacher)
         return head.adapter(head.center(feature_map.to(self.device)))
 
+    def get_metrics_dict(self, outputs: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any]:
+        """Nerfacto's: PSNR and, while training, distortion and what the camera optimizer reports."""
+        truth = self.renderer_rgb.blend_background(batch["image"].to(self.device))
+        metrics: dict[str, Any] = {"psnr": self.psnr(outputs["rgb"], truth)}
+        if self.training:
+            metrics["distortion"] = distortion_loss(outputs["weights_list"][-1], outputs["ray_samples_list"][-1])
+        self.camera_optimizer.get_metrics_dict(metrics)
+        return metrics
+
     def get_loss_dict(
         self, outputs: dict[str, Any], batch: dict[str, Any], metrics_dict: dict[str, Any] | None = None
     ) -> dict[str, Tensor]:
         """Nerfacto's losses, and consistency and anchors for every teacher."""
-        losses = super().get_loss_dict(outputs, batch, metrics_dict)
-        if self.training and self.step >= self.config.feature_start and batch.get("features"):
+        predicted, truth = self.renderer_rgb.blend_background_for_loss_computation(
+            outputs["rgb"], outputs["accumulation"], batch["image"].to(self.device)
+        )
+        losses = {"rgb_loss": self.rgb_loss(truth, predicted)}
+        if not self.training:
+            return losses
+        assert metrics_dict is not None
+        interlevel = interlevel_loss(outputs["weights_list"], outputs["ray_samples_list"])
+        losses["interlevel_loss"] = self.config.interlevel_loss_mult * interlevel
+        losses["distortion_loss"] = self.config.distortion_loss_mult * metrics_dict["distortion"]
+        self.camera_optimizer.get_loss_dict(losses)
+        if self.step >= self.config.feature_start and batch.get("features"):
             losses.update(self._feature_losses(outputs, batch["features"]))
         return losses
 

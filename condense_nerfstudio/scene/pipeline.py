@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline, VanillaPipelineConfig
 
+from condense_nerfstudio.cpu import prepare_cpu
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.scene.data_manager import CondenseDataManager, CondenseDataManagerConfig
 from condense_nerfstudio.scene.model import CondenseModel
@@ -45,6 +47,8 @@ class CondensePipeline(VanillaPipeline):
     datamanager: CondenseDataManager
 
     def __init__(self, config: CondensePipelineConfig, device: str, **kwargs: Any) -> None:
+        if torch.device(device).type == "cpu":
+            prepare_cpu()
         with user_errors_exit():
             super().__init__(config, device, **kwargs)
             self._prepare_text(device)

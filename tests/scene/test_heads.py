@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from condense_nerfstudio.scene.field import GridConfig, contract
+from condense_nerfstudio.scene.field import GridConfig
 from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, heaviest_samples, render_features
 from condense_nerfstudio.teachers.statistics import feature_statistics
 
@@ -34,12 +34,6 @@ def test_rendering_commutes_with_decoding() -> None:
     once_a_ray = decoder(render_features(field, positions, weights, 7)["teacher"])
     once_a_sample = (weights[..., None] * decoder(field(positions)["teacher"])).sum(dim=1)
     torch.testing.assert_close(once_a_ray, once_a_sample)
-
-
-def test_contraction_maps_space_into_the_unit_cube() -> None:
-    points = torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 0.5], [2.0, 0.0, 0.0], [1e6, -1e6, 0.0]])
-    expected = torch.tensor([[0.5, 0.5, 0.5], [0.75, 0.25, 0.625], [0.875, 0.5, 0.5], [1.0, 0.0, 0.5]])
-    torch.testing.assert_close(contract(points), expected, atol=1e-5, rtol=0)
 
 
 def _head_of(maps: list[np.ndarray]) -> TeacherHead:
