@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
+import numpy as np
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -13,6 +14,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 def prepare_cpu() -> None:
     """Keeps freed memory, and rounds numbers below 1e-38 to zero, with which processors compute ten times as slowly."""
+    for number_type in (np.float32, np.float64):
+        np.finfo(number_type)  # numpy looks at these limits once, and would warn of the rounding if it came later
     keep_freed_memory()
     torch.set_flush_denormal(True)
 

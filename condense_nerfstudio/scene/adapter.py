@@ -30,8 +30,11 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
-    def forward(self, feature_map: Float[Tensor, "hp wp c"]) -> Float[Tensor, "hp wp c"]:
-        """Adapts one map of centred features."""
-        hidden = F.gelu(self.down(feature_map))
-        context = self.context(hidden.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
-        return feature_map + self.up(F.gelu(torch.cat([hidden, context], dim=-1)))
+    def forward(self, feature_maps: Float[Tensor, "*bs hp wp c"]) -> Float[Tensor, "*bs hp wp c"]:
+        """Adapts maps of centred features."""
+        hidden = F.gelu(self.down(feature_maps))
+        batch = hidden.reshape(-1, *hidden.shape[-3:]).permute(0, 3, 1, 2)
+        # Channels innermost, as the maps have them: with them outermost, the gradient takes four times as long.
+        context = self.context(batch.contiguous(memory_format=torch.channels_last))
+        context = context.permute(0, 2, 3, 1).reshape(hidden.shape)
+        return feature_maps + self.up(F.gelu(torch.cat([hidden, context], dim=-1)))

@@ -245,7 +245,7 @@ class CondenseDataManager(VanillaDataManager[CondenseDataset]):
             rays = slice(start, start + count)
             width, height = self.train_dataset.camera_size(image)
             maps = {
-                name: torch.from_numpy(np.array(maps[image], dtype=np.float32)).to(self.device)
+                name: torch.from_numpy(np.array(maps[image])).to(self.device).float()
                 for name, maps in self._train_maps.items()
             }
             continuous = pixels.indices[rays][:, [2, 1]].to(self.device, torch.float32) + 0.5

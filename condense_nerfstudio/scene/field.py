@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from condense_nerfstudio.hashgrid import HashGrid
 from condense_nerfstudio.scene.contraction import contract
-from condense_nerfstudio.scene.mlp import mlp
+from condense_nerfstudio.scene.perceptron import Perceptron, perceptron
 
 Backend = Literal["auto", "tcnn", "cpu", "torch"]
 
@@ -72,7 +72,7 @@ class DensityField(nn.Module):
         super().__init__()
         self.average_density = average_density
         self.grid = grid.build(backend)
-        self.network = mlp(self.grid.output_dim, hidden_dim, 1)
+        self.network = Perceptron(self.grid.output_dim, hidden_dim, 1)
 
     def forward(self, positions: Float[Tensor, "*bs 3"]) -> Float[Tensor, "*bs 1"]:
         """Density at positions in the scene's frame (nerfstudio's, before contraction).
@@ -110,12 +110,12 @@ class RadianceField(nn.Module):
         super().__init__()
         self.average_density = average_density
         self.grid = grid.build(backend)
-        self.base = mlp(self.grid.output_dim, hidden_dim, 1 + geometry_dim)
+        self.base = Perceptron(self.grid.output_dim, hidden_dim, 1 + geometry_dim)
         self.appearance = nn.Embedding(num_images, appearance_dim) if appearance_dim else None
         # The first colour layer is split: what depends on the ray alone is computed once a ray, not once a sample.
         self.color_from_ray = nn.Linear(SH_LEVELS**2 + appearance_dim, hidden_dim_color, bias=False)
         self.color_from_geometry = nn.Linear(geometry_dim, hidden_dim_color, bias=False)
-        self.color = mlp(hidden_dim_color, hidden_dim_color, 3)
+        self.color = Perceptron(hidden_dim_color, hidden_dim_color, 3)
 
     def forward(
         self, ray_samples: RaySamples
@@ -128,8 +128,8 @@ class RadianceField(nn.Module):
         positions = contract(ray_samples.frustums.get_positions())
         base = self.base(self.grid(positions))
         density = exp_density(base[..., 0], self.average_density)
-        hidden = self.color_from_geometry(base[..., 1:]) + self._ray_term(ray_samples)[:, None]
-        return density, torch.sigmoid(self.color(torch.relu(hidden)))
+        color_weights = [self.color_from_geometry.weight, *self.color.weights]
+        return density, torch.sigmoid(perceptron(base[..., 1:], color_weights, self._ray_term(ray_samples)))
 
     def _ray_term(self, ray_samples: RaySamples) -> Float[Tensor, "rays hidden"]:
         """The part of the first colour layer that depends on direction and appearance only."""

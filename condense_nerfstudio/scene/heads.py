@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from condense_nerfstudio.scene.adapter import Adapter
 from condense_nerfstudio.scene.contraction import contract
 from condense_nerfstudio.scene.field import Backend, GridConfig
-from condense_nerfstudio.scene.mlp import mlp
+from condense_nerfstudio.scene.perceptron import Perceptron
 from condense_nerfstudio.teachers.statistics import FeatureStatistics
 
 PCA_COLOR_RANGE = 2.0
@@ -37,13 +37,34 @@ class FeatureField(nn.Module):
         super().__init__()
         self.grid = grid.build(backend)
         self.networks = nn.ModuleDict(
-            {name: mlp(self.grid.output_dim, hidden_dim, dim) for name, dim in feature_dims.items()}
+            {name: Perceptron(self.grid.output_dim, hidden_dim, dim) for name, dim in feature_dims.items()}
         )
 
     def forward(self, positions: Float[Tensor, "*bs 3"]) -> dict[str, Float[Tensor, "*bs dim"]]:
         """Low-dimensional features of every teacher at positions in the scene's frame."""
         encoded = self.grid(contract(positions))
         return {name: network(encoded) for name, network in self.networks.items()}
+
+    def render(
+        self, positions: Float[Tensor, "rays kept 3"], weights: Float[Tensor, "rays kept"]
+    ) -> dict[str, Float[Tensor, "rays dim"]]:
+        """Weighted sums of the features along rays.
+
+        The last layer of a network is linear: it is applied to the sum, once a ray, instead of to every sample. The
+        first layers, alike for all teachers, are one product.
+
+        Args:
+            positions: samples in the scene's frame.
+            weights: their weights.
+        """
+        networks = [network for network in self.networks.values() if isinstance(network, Perceptron)]
+        first = torch.cat([network.weights[0] for network in networks])
+        hidden = torch.relu(self.grid(contract(positions)) @ first.t())
+        sums = (weights[:, None] @ hidden)[:, 0].chunk(len(networks), dim=-1)
+        return {
+            name: part @ network.weights[1].t()
+            for name, network, part in zip(self.networks, networks, sums, strict=True)
+        }
 
 
 class TeacherHead(nn.Module):
@@ -139,4 +160,4 @@ def render_features(
     """
     kept, indices = heaviest_samples(weights, count)
     points = positions.gather(1, indices[..., None].expand(-1, -1, 3))
-    return {name: (kept[..., None] * values).sum(dim=1) for name, values in field(points).items()}
+    return field.render(points, kept)

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from condense_nerfstudio.backends import runs_compiled
+
 LEAST_LENGTH = 0.5
 """Shortest length of a feature, in units of that of a teacher's typical feature, that the cosine divides by."""
 
@@ -43,6 +45,26 @@ def feature_distance(a: Float[Tensor, "*bs c"], b: Float[Tensor, "*bs c"]) -> Fl
     return 1.0 - cosine + F.smooth_l1_loss(a, b, reduction="none").mean(dim=-1)
 
 
+def distances(
+    rendered: Float[Tensor, "rays c"], adapted: Float[Tensor, "rays c"], teacher: Float[Tensor, "rays c"]
+) -> Float[Tensor, "3 rays"]:
+    """:func:`feature_distance` of rendered and adapted, adapted and teacher, rendered and teacher features."""
+    if runs_compiled(rendered, adapted, teacher):
+        from condense_nerfstudio.scene.distance_kernels import distances_compiled
+
+        return distances_compiled(rendered, adapted, teacher, LEAST_LENGTH * teacher.shape[-1] ** 0.5)
+    return distances_reference(rendered, adapted, teacher)
+
+
+def distances_reference(
+    rendered: Float[Tensor, "rays c"], adapted: Float[Tensor, "rays c"], teacher: Float[Tensor, "rays c"]
+) -> Float[Tensor, "3 rays"]:
+    """The same in plain PyTorch: for other devices and types, and what the kernel is tested against."""
+    teacher = teacher.detach()
+    pairs = (rendered, adapted), (adapted, teacher), (rendered, teacher)
+    return torch.stack([feature_distance(a, b) for a, b in pairs])
+
+
 def contrastive_loss(
     rendered: Float[Tensor, "rays c"],
     adapted: Float[Tensor, "rays c"],
@@ -68,8 +90,7 @@ def contrastive_loss(
     same = torch.cdist(points, points) < torch.maximum(reach[:, None], reach)
     same.fill_diagonal_(False)
     scores = (cosine / temperature).masked_fill(same, -torch.inf)
-    own = torch.arange(len(points), device=points.device)
-    return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
+    return ((scores.logsumexp(dim=1) + scores.logsumexp(dim=0)) / 2 - scores.diagonal()).mean()
 
 
 @dataclass
@@ -110,9 +131,9 @@ def distance_losses(
     Returns:
         The weighted terms by name: consistency (gradient into both branches), anchor_2d, anchor_3d.
     """
-    teacher = teacher.detach()
+    consistency, anchor_2d, anchor_3d = distances(rendered, adapted, teacher).mean(dim=1)
     return {
-        "consistency": config.consistency * feature_distance(rendered, adapted).mean(),
-        "anchor_2d": config.anchor_2d * feature_distance(adapted, teacher).mean(),
-        "anchor_3d": config.anchor_3d * feature_distance(rendered, teacher).mean(),
+        "consistency": config.consistency * consistency,
+        "anchor_2d": config.anchor_2d * anchor_2d,
+        "anchor_3d": config.anchor_3d * anchor_3d,
     }

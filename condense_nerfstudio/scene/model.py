@@ -21,14 +21,13 @@ from torch.nn import Parameter
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.scene.data_manager import FeatureTarget
+from condense_nerfstudio.scene.feature_step import feature_losses
 from condense_nerfstudio.scene.field import DensityField, GridConfig, RadianceField
 from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, render_features
-from condense_nerfstudio.scene.losses import contrastive_loss, distance_losses
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
 from condense_nerfstudio.scene.sampling import ProposalSampler, distortion_loss, interlevel_loss, ray_weights
-from condense_nerfstudio.scene.surface import Surface, surface_points
+from condense_nerfstudio.scene.surface import surface_points
 from condense_nerfstudio.scene.text import TextEncoder
-from condense_nerfstudio.teachers.sampling import sample_bilinear
 
 
 class CondenseModel(NerfactoModel):
@@ -270,35 +269,9 @@ class CondenseModel(NerfactoModel):
         """The feature losses over the runs of rays for which the teachers' maps are at hand."""
         rays = slice(targets[0].rays.start, targets[-1].rays.stop)
         samples, weights = outputs["ray_samples_list"][-1][rays], outputs["weights_list"][-1][rays, :, 0]
-        surface = surface_points(samples, weights)
-        losses = {}
-        for name, rendered in self._decoded_features(samples.frustums.get_positions(), weights).items():
-            head = self.head(name)
-            centred = [head.center(target.maps[name]) for target in targets]
-            teacher = [_at_pixels(values, target) for values, target in zip(centred, targets, strict=True)]
-            adapted = torch.cat(
-                [_at_pixels(head.adapter(values), target) for values, target in zip(centred, targets, strict=True)]
-            )
-            terms = distance_losses(rendered, adapted, torch.cat(teacher), self.config.feature_losses)
-            terms["contrast"] = self._contrast(rendered, adapted, surface, _cell_pixels(targets, name))
-            losses.update({f"{name}_{term}": value for term, value in terms.items()})
-        return losses
-
-    def _contrast(
-        self,
-        rendered: Float[Tensor, "rays c"],
-        adapted: Float[Tensor, "rays c"],
-        surface: Surface,
-        cell_pixels: Float[Tensor, " rays"],
-    ) -> Float[Tensor, ""]:
-        """The contrast over a random share of the rays that meet a surface."""
-        config = self.config.feature_losses
-        met = surface.found.nonzero()[:, 0]
-        chosen = met[torch.randperm(len(met), device=met.device)[: config.contrast_rays]]
-        reach = config.contrast_reach * cell_pixels * surface.pixel_size
-        return config.contrast * contrastive_loss(
-            rendered[chosen], adapted[chosen], surface.points[chosen], reach[chosen], config.contrast_temperature
-        )
+        rendered = self._decoded_features(samples.frustums.get_positions(), weights)
+        heads = {name: self.head(name) for name in rendered}
+        return feature_losses(heads, rendered, targets, surface_points(samples, weights), self.config.feature_losses)
 
     def get_image_metrics_and_images(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor]
@@ -316,18 +289,6 @@ class CondenseModel(NerfactoModel):
         }
         images.update({f"{name}_pca": outputs[f"{name}_pca"] for name in self.heads})
         return metrics, images
-
-
-def _at_pixels(feature_map: Float[Tensor, "hp wp c"], target: FeatureTarget) -> Float[Tensor, "n c"]:
-    """A map's features at the pixels of a target."""
-    return sample_bilinear(feature_map, target.pixels, target.image_size)
-
-
-def _cell_pixels(targets: list[FeatureTarget], teacher: str) -> Float[Tensor, " rays"]:
-    """Longer side, in the image's pixels, of the teacher's cells at every ray of the targets."""
-    sides = [max(n / cells for n, cells in zip(t.image_size, t.maps[teacher].shape, strict=False)) for t in targets]
-    counts = torch.tensor([len(target.pixels) for target in targets])
-    return torch.tensor(sides).repeat_interleave(counts).to(targets[0].pixels.device)
 
 
 def _described(teachers: Mapping[str, int]) -> str:

@@ -17,6 +17,7 @@ from condense_nerfstudio.scene.data_manager import CondenseDataManager, Condense
 from condense_nerfstudio.scene.model import CondenseModel
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
 from condense_nerfstudio.scene.text import TextEncoder
+from condense_nerfstudio.scene.warm_up import compile_in_background
 
 
 @contextmanager
@@ -49,6 +50,7 @@ class CondensePipeline(VanillaPipeline):
     def __init__(self, config: CondensePipelineConfig, device: str, **kwargs: Any) -> None:
         if torch.device(device).type == "cpu":
             prepare_cpu()
+            compile_in_background()
         with user_errors_exit():
             super().__init__(config, device, **kwargs)
             self._prepare_text(device)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -25,16 +27,39 @@ def sample_bilinear(
         Features in the type of `pixels`.
     """
     rows, columns = feature_map.shape[:2]
+    cells, weights = bilinear_weights((rows, columns), pixels, image_size)
+    table = feature_map.flatten(0, 1)
+    if table.dtype != pixels.dtype:
+        table = table[cells.flatten()].to(pixels.dtype)
+        cells = torch.arange(len(table), device=table.device).view(-1, 4)
+    return weighted_rows(table, cells, weights)
+
+
+def bilinear_weights(
+    cells: tuple[int, int], pixels: Float[Tensor, "n 2"], image_size: tuple[int, int]
+) -> tuple[Int[Tensor, "n 4"], Float[Tensor, "n 4"]]:
+    """The four cells around each pixel, as rows of the flattened map, and how much each counts.
+
+    Args:
+        cells: rows and columns of the map.
+        pixels: as for :func:`sample_bilinear`.
+        image_size: likewise.
+    """
+    rows, columns = cells
     height, width = image_size
     x = (pixels[:, 0] * (columns / width) - 0.5).clamp(0, columns - 1)
     y = (pixels[:, 1] * (rows / height) - 0.5).clamp(0, rows - 1)
     left, top = x.long(), y.long()
     right, bottom = (left + 1).clamp(max=columns - 1), (top + 1).clamp(max=rows - 1)
-    right_weight, bottom_weight = (x - left)[:, None], (y - top)[:, None]
+    across, down = x - left, y - top
+    above, below = top * columns, bottom * columns
+    indices = torch.stack([above + left, above + right, below + left, below + right], dim=1)
+    shares = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
+    return indices, torch.stack(shares, dim=1)
 
-    def between(row: Tensor) -> Tensor:
-        at_left, at_right = feature_map[row, left].to(pixels.dtype), feature_map[row, right].to(pixels.dtype)
-        return at_left + (at_right - at_left) * right_weight
 
-    above, below = between(top), between(bottom)
-    return above + (below - above) * bottom_weight
+def weighted_rows(
+    table: Float[Tensor, "rows c"], indices: Int[Tensor, "n k"], weights: Float[Tensor, "n k"]
+) -> Float[Tensor, "n c"]:
+    """Weighted sums of rows of a table; their gradient is far cheaper than that of plain indexing."""
+    return F.embedding_bag(indices, table, per_sample_weights=weights, mode="sum")

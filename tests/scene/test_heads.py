@@ -28,12 +28,14 @@ def test_all_samples_are_kept_where_fewer_are_there_than_asked() -> None:
 
 def test_rendering_commutes_with_decoding() -> None:
     torch.manual_seed(0)
-    field = FeatureField(SMALL_GRID, 8, {"teacher": 5}, backend="torch")
-    decoder = torch.nn.Linear(5, 11, bias=False)
+    field = FeatureField(SMALL_GRID, 8, {"teacher": 5, "other": 3}, backend="torch")
     positions, weights = torch.rand(6, 7, 3), torch.rand(6, 7)
-    once_a_ray = decoder(render_features(field, positions, weights, 7)["teacher"])
-    once_a_sample = (weights[..., None] * decoder(field(positions)["teacher"])).sum(dim=1)
-    torch.testing.assert_close(once_a_ray, once_a_sample)
+    rendered = render_features(field, positions, weights, 7)
+    assert list(rendered) == ["teacher", "other"]
+    for name, dim in (("teacher", 5), ("other", 3)):
+        decoder = torch.nn.Linear(dim, 11, bias=False)
+        once_a_sample = (weights[..., None] * decoder(field(positions)[name])).sum(dim=1)
+        torch.testing.assert_close(decoder(rendered[name]), once_a_sample)
 
 
 def _head_of(maps: list[np.ndarray]) -> TeacherHead:

@@ -7,8 +7,16 @@ import math
 import pytest
 import torch
 
+from condense_nerfstudio.backends import runs_compiled
 from condense_nerfstudio.scene.adapter import Adapter
-from condense_nerfstudio.scene.losses import FeatureLossConfig, contrastive_loss, distance_losses, feature_distance
+from condense_nerfstudio.scene.losses import (
+    FeatureLossConfig,
+    contrastive_loss,
+    distance_losses,
+    distances,
+    distances_reference,
+    feature_distance,
+)
 
 
 def test_distance_of_equal_features_is_zero() -> None:
@@ -35,6 +43,27 @@ def test_short_features_grow_to_the_length_of_their_target(contrast: float) -> N
         loss.backward()
         optimizer.step()
     torch.testing.assert_close(features.norm(dim=1), target.norm(dim=1), rtol=0.5, atol=0)
+
+
+@pytest.mark.parametrize(("rays", "channels"), [(33, 7), (200, 384), (1, 1), (0, 5)])
+def test_the_kernel_of_the_distances_agrees_with_its_twin(rays: int, channels: int) -> None:
+    torch.manual_seed(0)
+    # Lengths on both sides of the least length that the cosine divides by.
+    rendered, adapted, teacher = (1.5 * torch.rand(rays, 1) * torch.randn(rays, channels) for _ in range(3))
+    both = rendered.requires_grad_(), adapted.requires_grad_()
+    assert runs_compiled(*both, teacher)
+    ours, theirs = distances(*both, teacher), distances_reference(*both, teacher)
+    torch.testing.assert_close(ours, theirs)
+    gradient = torch.rand(3, rays)
+    for a, b in zip(*(torch.autograd.grad(x, both, gradient) for x in (ours, theirs)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_adapting_maps_together_or_one_by_one_is_the_same() -> None:
+    torch.manual_seed(0)
+    adapter, maps = Adapter(6, 4, 5), torch.randn(3, 7, 9, 6)
+    torch.nn.init.normal_(adapter.up.weight)
+    torch.testing.assert_close(adapter(maps), torch.stack([adapter(one) for one in maps]))
 
 
 def test_distance_is_symmetric() -> None:

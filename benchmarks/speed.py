@@ -1,0 +1,113 @@
+"""Times condense-lite against stock nerfacto on one CPU: training, rendering, quality by the clock, memory.
+
+    python benchmarks/speed.py --data FOLDER_OF_CAPTURES/fox --output benchmarks/results/speed.json
+
+Each side lives in a process of its own and they take turns, so that a busy moment of the machine hits both; every time
+is a median and every claim a ratio. "Equal" means nerfacto's own sampling, grid sizes, losses and rays a batch on both
+sides, with stock's torch implementation (tiny-cuda-nn needs CUDA).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from contestant import Contestant, in_turns
+
+from condense_nerfstudio.files import write_json
+
+
+@contextmanager
+def contestants(data: Path, *methods: tuple[str, dict[str, Any]]) -> Any:
+    """Processes that each hold one method, by the name of its maker in stock.py and its options."""
+    with tempfile.TemporaryDirectory() as output:
+        processes = [
+            Contestant(maker, options, data, Path(output) / str(i)) for i, (maker, options) in enumerate(methods)
+        ]
+        try:
+            yield processes
+        finally:
+            for process in processes:
+                process.leave()
+
+
+def equal_settings(data: Path, rounds: int) -> dict[str, Any]:
+    """Training and rendering at nerfacto's own settings, RGB only."""
+    with contestants(data, ("nerfacto", {}), ("condense_as_nerfacto", {})) as (theirs, ours):
+        their_step, our_step = in_turns([lambda: theirs.ask("train", 1), lambda: ours.ask("train", 10)], rounds)
+        views = max(rounds // 4, 1)
+        their_view, our_view = in_turns([lambda: theirs.ask("render"), lambda: ours.ask("render")], views)
+        rays = ours.ask("rays_per_step")
+    return {
+        "training": {
+            "nerfacto_rays_per_second": rays / their_step,
+            "ours_rays_per_second": rays / our_step,
+            "ratio": their_step / our_step,
+        },
+        "rendering": {"nerfacto_seconds": their_view, "ours_seconds": our_view, "ratio": their_view / our_view},
+    }
+
+
+def cost_of_features(data: Path, rounds: int) -> dict[str, float]:
+    """A step of condense-lite with both teachers against one without, and the frames a second of its viewer."""
+    with contestants(data, ("condense_lite", {"feature_start": 0}), ("condense_lite", {"features": False})) as pair:
+        full, plain = pair
+        with_features, without = in_turns([lambda: full.ask("train", 10), lambda: plain.ask("train", 10)], rounds)
+        size = (128, 128)
+        frame, rgb_frame = in_turns([lambda: full.ask("render", *size), lambda: plain.ask("render", *size)], rounds)
+    return {
+        "rgb_milliseconds": 1000 * without,
+        "with_features_milliseconds": 1000 * with_features,
+        "ratio": with_features / without,
+        "rgb_frames_per_second_128": 1 / rgb_frame,
+        "feature_frames_per_second_128": 1 / frame,
+    }
+
+
+def quality_by_the_clock(data: Path, seconds: tuple[int, ...] = (60, 180)) -> dict[str, Any]:
+    """PSNR of the held-out views after so much training, each side at its best settings for that time."""
+    result: dict[str, Any] = {}
+    for limit in seconds:
+        row = {}
+        for name, maker in (("nerfacto", "small_nerfacto_for"), ("condense-lite", "condense_lite_for")):
+            with contestants(data, (maker, {"seconds": limit})) as (method,):
+                method.ask("rays_per_step")  # answers once it is set up
+                steps = method.ask("train_for", float(limit))
+                row[name] = {"psnr": method.ask("psnr"), "steps": steps, **method.ask("memory")}
+        row["gain_db"] = row["condense-lite"]["psnr"] - row["nerfacto"]["psnr"]
+        result[f"{limit}_seconds"] = row
+    return result
+
+
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "equal_settings": equal_settings,
+    "features": cost_of_features,
+    "quality": quality_by_the_clock,
+}
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the capture fox")
+    parser.add_argument("--rounds", type=int, default=12, help="timed turns of each method")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run; others are kept")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/speed.json"))
+    arguments = parser.parse_args()
+    result = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
+    for name in arguments.only:
+        print(f"measuring {name} ...", file=sys.stderr)
+        part = PARTS[name]
+        result[name] = part(arguments.data) if part is quality_by_the_clock else part(arguments.data, arguments.rounds)
+        write_json(arguments.output, result)
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

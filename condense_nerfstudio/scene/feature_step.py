@@ -1,0 +1,84 @@
+"""The feature losses of one training step: both branches at the pixels for which the teachers' maps are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from condense_nerfstudio.scene.data_manager import FeatureTarget
+from condense_nerfstudio.scene.heads import TeacherHead
+from condense_nerfstudio.scene.losses import FeatureLossConfig, contrastive_loss, distance_losses
+from condense_nerfstudio.scene.surface import Surface
+from condense_nerfstudio.teachers.sampling import bilinear_weights, weighted_rows
+
+
+def feature_losses(
+    heads: Mapping[str, TeacherHead],
+    rendered: Mapping[str, Float[Tensor, "rays c"]],
+    targets: Sequence[FeatureTarget],
+    surface: Surface,
+    config: FeatureLossConfig,
+) -> dict[str, Float[Tensor, ""]]:
+    """Consistency, anchors and contrast of every teacher, weighted, as `<teacher>_<term>`.
+
+    Args:
+        heads: by teacher.
+        rendered: R(r), the 3D branch, centred, by teacher.
+        targets: whose rays these are, in this order.
+        surface: where the rays meet the scene.
+        config: how much each term counts.
+    """
+    met = surface.found.nonzero()[:, 0]
+    contrasted = met[torch.randperm(len(met), device=met.device)[: config.contrast_rays]]
+    losses = {}
+    for name, head in heads.items():
+        maps = [head.center(target.maps[name]) for target in targets]
+        cells, weights = _cells_at_pixels(maps, targets)
+        teacher = weighted_rows(_flattened(maps), cells, weights)
+        adapted = weighted_rows(_flattened(_adapted(head, maps)), cells, weights)
+        terms = distance_losses(rendered[name], adapted, teacher, config)
+        reach = config.contrast_reach * _cell_sides(maps, targets) * surface.pixel_size
+        # index_select, since the gradient of plain indexing is slow.
+        own, other = (features.index_select(0, contrasted) for features in (rendered[name], adapted))
+        points, reach = surface.points[contrasted], reach[contrasted]
+        contrast = contrastive_loss(own, other, points, reach, config.contrast_temperature)
+        terms["contrast"] = config.contrast * contrast
+        losses.update({f"{name}_{term}": value for term, value in terms.items()})
+    return losses
+
+
+def _adapted(head: TeacherHead, maps: list[Tensor]) -> list[Tensor]:
+    """The adapter's output for each map; all at once where they are of one size."""
+    if len({feature_map.shape for feature_map in maps}) == 1:
+        return list(head.adapter(torch.stack(maps)))
+    return [head.adapter(feature_map) for feature_map in maps]
+
+
+def _flattened(maps: list[Tensor]) -> Float[Tensor, "cells c"]:
+    """The cells of all maps, one map after another."""
+    return torch.cat([feature_map.flatten(0, 1) for feature_map in maps])
+
+
+def _cells_at_pixels(
+    maps: list[Tensor], targets: Sequence[FeatureTarget]
+) -> tuple[Int[Tensor, "rays 4"], Float[Tensor, "rays 4"]]:
+    """The cells around every ray's pixel, as rows of the flattened maps, and their bilinear weights."""
+    cells, weights, first = [], [], 0
+    for feature_map, target in zip(maps, targets, strict=True):
+        rows, columns = feature_map.shape[:2]
+        own, shares = bilinear_weights((rows, columns), target.pixels, target.image_size)
+        cells.append(own + first)
+        weights.append(shares)
+        first += rows * columns
+    return torch.cat(cells), torch.cat(weights)
+
+
+def _cell_sides(maps: list[Tensor], targets: Sequence[FeatureTarget]) -> Float[Tensor, " rays"]:
+    """Longer side, in the image's pixels, of the teacher's cells at every ray of the targets."""
+    pairs = zip(maps, targets, strict=True)
+    sides = [max(n / cells for n, cells in zip(t.image_size, m.shape, strict=False)) for m, t in pairs]
+    counts = torch.tensor([len(target.pixels) for target in targets])
+    return torch.tensor(sides).repeat_interleave(counts).to(targets[0].pixels.device)
