@@ -117,6 +117,28 @@ class Worker:
         """How long the trainer took to be set up."""
         return self.setup_seconds
 
+    def sizes(self) -> dict[str, Any]:
+        """What a training step of ours has to compute, for the limits of limits.py."""
+        model = self.trainer.pipeline.model
+        config, proposal = model.config, model.proposal_networks[0]
+        layers = [*model.field.base.weights, model.field.color_from_geometry.weight, *model.field.color.weights]
+        return {
+            "proposal_points": self.rays * sum(config.num_proposal_samples_per_ray),
+            "field_points": self.rays * config.num_nerf_samples_per_ray,
+            "proposal_levels": len(proposal.grid.levels),
+            "field_levels": len(model.field.grid.levels),
+            "proposal_weights": sum(weight.numel() for weight in proposal.network.weights),
+            "field_weights": sum(weight.numel() for weight in layers),
+            "proposal_updates": 0.5,  # at the start of its schedule the sampler learns every second step
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        }
+
+    def limits(self) -> dict[str, float]:
+        """The machine's limits, measured in this process."""
+        from limits import machine_limits
+
+        return machine_limits()
+
     def operations(self, steps: int) -> dict[str, float]:
         """Milliseconds a step spent in each operation itself, over so many training steps."""
         from torch.profiler import ProfilerActivity, profile

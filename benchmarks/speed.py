@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from contestant import Contestant, in_turns
+from limits import stages
 
 from condense_nerfstudio.files import write_json
+
+LEARNS_EVERY = 2
+"""Steps after which the proposal networks learn, at the start of their schedule."""
 
 
 @contextmanager
@@ -44,7 +48,12 @@ def equal_settings(data: Path, rounds: int) -> dict[str, Any]:
         views = max(rounds // 4, 1)
         their_view, our_view = in_turns([lambda: theirs.ask("render"), lambda: ours.ask("render")], views)
         rays = ours.ask("rays_per_step")
+        limits = ours.ask("limits")
+        ours.ask("train", 2 * LEARNS_EVERY)
+        profile = stages(ours.ask("operations", 10 * LEARNS_EVERY), ours.ask("sizes"), limits)
     return {
+        "limits": limits,
+        "stages": profile,
         "training": {
             "nerfacto_rays_per_second": rays / their_step,
             "ours_rays_per_second": rays / our_step,
@@ -107,6 +116,31 @@ def main() -> None:
         result[name] = part(arguments.data) if part is quality_by_the_clock else part(arguments.data, arguments.rounds)
         write_json(arguments.output, result)
     print(json.dumps(result, indent=1))
+    print(table(result))
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as the rows of a Markdown table."""
+    rows = []
+    if "equal_settings" in result:
+        training, view = result["equal_settings"]["training"], result["equal_settings"]["rendering"]
+        theirs, ours = training["nerfacto_rays_per_second"], training["ours_rays_per_second"]
+        rows.append(f"training, rays a second | {theirs:,.0f} | {ours:,.0f} | {training['ratio']:.1f}x")
+        theirs, ours = view["nerfacto_seconds"], view["ours_seconds"]
+        rows.append(f"one view, seconds | {theirs:.1f} | {ours:.2f} | {view['ratio']:.1f}x")
+    for limit, row in result.get("quality", {}).items():
+        theirs, ours = row["nerfacto"]["psnr"], row["condense-lite"]["psnr"]
+        rows.append(f"PSNR after {limit.replace('_', ' ')} | {theirs:.1f} | {ours:.1f} | +{row['gain_db']:.1f} dB")
+    if "features" in result:
+        row = result["features"]
+        without, full = row["rgb_milliseconds"], row["with_features_milliseconds"]
+        rows.append(f"a step without and with features, ms | {without:.0f} | {full:.0f} | {row['ratio']:.2f}x")
+        plain, frames = row["rgb_frames_per_second_128"], row["feature_frames_per_second_128"]
+        rows.append(f"frames a second at 128x128, RGB and features | {plain:.1f} | {frames:.1f} |")
+    for name, stage in result.get("equal_settings", {}).get("stages", {}).items():
+        bound = f"{stage['bound']} | {stage['fraction_of_bound']:.2f}" if "bound" in stage else "|"
+        rows.append(f"{name} | {stage['milliseconds']:.1f} ms | {bound}")
+    return "\n".join(f"| {row} |" for row in rows)
 
 
 if __name__ == "__main__":

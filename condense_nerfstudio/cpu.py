@@ -14,8 +14,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 def prepare_cpu() -> None:
     """Keeps freed memory, and rounds numbers below 1e-38 to zero, with which processors compute ten times as slowly."""
-    for number_type in (np.float32, np.float64):
-        np.finfo(number_type)  # numpy looks at these limits once, and would warn of the rounding if it came later
+    # numpy looks at these limits once, and would warn of the rounding if it came later.
+    np.finfo(np.float32)
+    np.finfo(np.float64)
     keep_freed_memory()
     torch.set_flush_denormal(True)
 
