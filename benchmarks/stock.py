@@ -47,11 +47,6 @@ def small_nerfacto() -> Any:
     return config
 
 
-def small_nerfacto_for(seconds: int) -> Any:
-    """Stock nerfacto at a small size, its learning rates falling over the time that it gets."""
-    return _falling_over(small_nerfacto(), round(3 * seconds))
-
-
 def condense_lite(features: bool = True, feature_start: int | None = None) -> Any:
     """Our method at its own settings, with or without teachers, with features from the step given."""
     config = copy.deepcopy(all_methods["condense-lite"])
@@ -63,15 +58,10 @@ def condense_lite(features: bool = True, feature_start: int | None = None) -> An
 
 
 def condense_lite_for(seconds: int) -> Any:
-    """Our method without teachers, its learning rates falling over the time that it gets."""
-    return _falling_over(condense_lite(features=False), round(11 * seconds))
-
-
-def _falling_over(config: Any, steps: int) -> Any:
-    """Lets the learning rates of fields and proposals fall from 1e-2 to 1e-3 over so many steps."""
+    """Our method without teachers, its learning rates falling from 1e-2 to 1e-3 over the time that it gets."""
+    config = condense_lite(features=False)
     for name in ("fields", "proposal_networks"):
-        config.optimizers[name]["scheduler"].max_steps = steps
-        config.optimizers[name]["scheduler"].lr_final = 1e-3
+        config.optimizers[name]["scheduler"].max_steps = 11 * seconds  # it takes about so many steps
     return config
 
 

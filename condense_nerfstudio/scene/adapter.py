@@ -34,7 +34,8 @@ class Adapter(nn.Module):
         """Adapts maps of centred features."""
         hidden = F.gelu(self.down(feature_maps))
         batch = hidden.reshape(-1, *hidden.shape[-3:]).permute(0, 3, 1, 2)
-        # Channels innermost, as the maps have them: with them outermost, the gradient takes four times as long.
-        context = self.context(batch.contiguous(memory_format=torch.channels_last))
+        if batch.device.type == "cpu":  # channels innermost: with them outermost, the gradient takes four times as long
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        context = self.context(batch)
         context = context.permute(0, 2, 3, 1).reshape(hidden.shape)
         return feature_maps + self.up(F.gelu(torch.cat([hidden, context], dim=-1)))

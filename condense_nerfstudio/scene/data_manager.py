@@ -45,7 +45,7 @@ class FeatureTarget:
     image_size: tuple[int, int]
     """(height, width) to which the pixel coordinates belong."""
     maps: dict[str, Float[Tensor, "hp wp c"]]
-    """The image's feature map in each teacher's own space, by teacher."""
+    """The image's feature map in each teacher's own space, by teacher; in half precision, as it is kept."""
 
 
 @dataclass
@@ -245,8 +245,7 @@ class CondenseDataManager(VanillaDataManager[CondenseDataset]):
             rays = slice(start, start + count)
             width, height = self.train_dataset.camera_size(image)
             maps = {
-                name: torch.from_numpy(np.array(maps[image])).to(self.device).float()
-                for name, maps in self._train_maps.items()
+                name: torch.from_numpy(np.array(maps[image])).to(self.device) for name, maps in self._train_maps.items()
             }
             continuous = pixels.indices[rays][:, [2, 1]].to(self.device, torch.float32) + 0.5
             targets.append(FeatureTarget(rays, continuous, (height, width), maps))

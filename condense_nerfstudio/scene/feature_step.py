@@ -35,10 +35,11 @@ def feature_losses(
     contrasted = met[torch.randperm(len(met), device=met.device)[: config.contrast_rays]]
     losses = {}
     for name, head in heads.items():
-        maps = [head.center(target.maps[name]) for target in targets]
+        maps = [target.maps[name] for target in targets]
         cells, weights = _cells_at_pixels(maps, targets)
-        teacher = weighted_rows(_flattened(maps), cells, weights)
-        adapted = weighted_rows(_flattened(_adapted(head, maps)), cells, weights)
+        centred = [head.center(batch) for batch in _batches(maps)]
+        teacher = weighted_rows(_all_cells(centred), cells, weights)
+        adapted = weighted_rows(_all_cells([head.adapter(batch) for batch in centred]), cells, weights)
         terms = distance_losses(rendered[name], adapted, teacher, config)
         reach = config.contrast_reach * _cell_sides(maps, targets) * surface.pixel_size
         # index_select, since the gradient of plain indexing is slow.
@@ -50,22 +51,23 @@ def feature_losses(
     return losses
 
 
-def _adapted(head: TeacherHead, maps: list[Tensor]) -> list[Tensor]:
-    """The adapter's output for each map; all at once where they are of one size."""
+def _batches(maps: list[Tensor]) -> list[Float[Tensor, "_ _ _ c"]]:
+    """All maps as one batch where they are of one size; otherwise a batch of each."""
     if len({feature_map.shape for feature_map in maps}) == 1:
-        return list(head.adapter(torch.stack(maps)))
-    return [head.adapter(feature_map) for feature_map in maps]
+        return [torch.stack(maps)]
+    return [feature_map[None] for feature_map in maps]
 
 
-def _flattened(maps: list[Tensor]) -> Float[Tensor, "cells c"]:
+def _all_cells(batches: list[Tensor]) -> Float[Tensor, "cells c"]:
     """The cells of all maps, one map after another."""
-    return torch.cat([feature_map.flatten(0, 1) for feature_map in maps])
+    tables = [batch.flatten(0, 2) for batch in batches]
+    return tables[0] if len(tables) == 1 else torch.cat(tables)
 
 
 def _cells_at_pixels(
     maps: list[Tensor], targets: Sequence[FeatureTarget]
 ) -> tuple[Int[Tensor, "rays 4"], Float[Tensor, "rays 4"]]:
-    """The cells around every ray's pixel, as rows of the flattened maps, and their bilinear weights."""
+    """The cells around every ray's pixel, as rows of all cells, and their bilinear weights."""
     cells, weights, first = [], [], 0
     for feature_map, target in zip(maps, targets, strict=True):
         rows, columns = feature_map.shape[:2]

@@ -75,11 +75,8 @@ class DensityField(nn.Module):
         self.network = Perceptron(self.grid.output_dim, hidden_dim, 1)
 
     def forward(self, positions: Float[Tensor, "*bs 3"]) -> Float[Tensor, "*bs 1"]:
-        """Density at positions in the scene's frame (nerfstudio's, before contraction).
-
-        No gradient reaches the positions: proposals follow the field, and what moves the cameras is the field alone.
-        """
-        return exp_density(self.network(self.grid(contract(positions.detach())))[..., 0], self.average_density)
+        """Density at positions in the scene's frame (nerfstudio's, before contraction)."""
+        return exp_density(self.network(self.grid(contract(positions)))[..., 0], self.average_density)
 
 
 class RadianceField(nn.Module):

@@ -89,7 +89,7 @@ def contrastive_loss(
     cosine = directions(rendered) @ directions(adapted).T
     same = torch.cdist(points, points) < torch.maximum(reach[:, None], reach)
     same.fill_diagonal_(False)
-    scores = (cosine / temperature).masked_fill(same, -torch.inf)
+    scores = (cosine.float() / temperature).masked_fill(same, -torch.inf)
     return ((scores.logsumexp(dim=1) + scores.logsumexp(dim=0)) / 2 - scores.diagonal()).mean()
 
 

@@ -59,7 +59,11 @@ def edges(samples: RaySamples) -> Float[Tensor, "rays edges"]:
 
 
 class ProposalSampler(ProposalNetworkSampler):
-    """Nerfacto's sampler: uniform samples first, then samples where the proposal networks expect something."""
+    """Nerfacto's sampler: uniform samples first, then samples where the proposal networks expect something.
+
+    Where it is compiled, no gradient of the proposal networks reaches the camera poses: they follow the field, and what
+    moves the cameras is the field alone.
+    """
 
     def generate_ray_samples(
         self, ray_bundle: RayBundle | None = None, density_fns: list[Callable] | None = None
@@ -74,7 +78,7 @@ class ProposalSampler(ProposalNetworkSampler):
         weights_list, samples_list = [], []
         for density_fn, count in zip(density_fns, [*counts, self.num_nerf_samples_per_ray], strict=True):
             with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-                weights = ray_weights(samples, density_fn(samples.frustums.get_positions()))
+                weights = ray_weights(samples, density_fn(samples.frustums.get_positions().detach()))
             weights_list.append(weights)
             samples_list.append(samples)
             samples = self._resample(ray_bundle, samples, weights[..., 0], count)

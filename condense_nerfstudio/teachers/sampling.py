@@ -61,5 +61,5 @@ def bilinear_weights(
 def weighted_rows(
     table: Float[Tensor, "rows c"], indices: Int[Tensor, "n k"], weights: Float[Tensor, "n k"]
 ) -> Float[Tensor, "n c"]:
-    """Weighted sums of rows of a table; their gradient is far cheaper than that of plain indexing."""
-    return F.embedding_bag(indices, table, per_sample_weights=weights, mode="sum")
+    """Weighted sums of rows of a table, in the type of the weights; cheaper in its gradient than plain indexing."""
+    return F.embedding_bag(indices, table.to(weights.dtype), per_sample_weights=weights, mode="sum")

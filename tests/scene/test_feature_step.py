@@ -39,6 +39,6 @@ def test_every_term_is_finite_and_trains_the_adapter(sizes: list[tuple[int, int]
 
 def test_maps_of_one_size_may_as_well_be_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     together, _ = step(SIZES["same"])
-    monkeypatch.setattr(feature_step, "_adapted", lambda head, maps: [head.adapter(m) for m in maps])
+    monkeypatch.setattr(feature_step, "_batches", lambda maps: [m[None] for m in maps])
     one_by_one, _ = step(SIZES["same"])
     torch.testing.assert_close(together, one_by_one)
