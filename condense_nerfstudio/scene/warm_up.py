@@ -28,10 +28,14 @@ def _use_every_kernel() -> None:
 
 
 def _hash_grid() -> None:
-    from condense_nerfstudio.hashgrid import HashGrid
+    from condense_nerfstudio.hashgrid.geometry import grid_levels
+    from condense_nerfstudio.hashgrid.numba_encoding import encode
+    from condense_nerfstudio.hashgrid.numba_kernels import LevelArrays
 
-    grid = HashGrid(num_levels=1, log2_hashmap_size=4, base_resolution=2, max_resolution=2, backend="cpu")
-    _differentiate(lambda points: grid(points), torch.zeros(1, 3))
+    # No HashGrid: its parameters would be drawn from the random numbers of the training that is being set up.
+    (level,) = grid_levels(num_levels=1, log2_hashmap_size=4, base_resolution=2, max_resolution=2)
+    levels, params = LevelArrays.from_levels([level], threads=1), torch.zeros(level.entries, requires_grad=True)
+    _differentiate(lambda points: encode(params, points, levels, 1), torch.zeros(1, 3))
 
 
 def _contraction() -> None:

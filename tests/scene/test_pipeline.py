@@ -97,6 +97,15 @@ def test_a_training_step_moves_every_group_of_parameters(trainer: Trainer) -> No
         assert {f"{teacher}_consistency", f"{teacher}_anchor_2d", f"{teacher}_anchor_3d"} <= set(losses)
 
 
+def test_the_same_seed_gives_the_same_numbers(folder: Path, tmp_path: Path) -> None:
+    states = []
+    for run in ("first", "second"):
+        torch.manual_seed(0)
+        states.append(_trained(_config(folder, tmp_path / run)).pipeline.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_outputs_are_pictures_for_every_teacher_and_phrase(pipeline: CondensePipeline) -> None:
     pipeline.model.config.phrases = ("a cat", "a dog")
     camera, _ = pipeline.datamanager.next_eval_image(0)
