@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a demo scene, trains condense-lite on it, measures it, and asks it questions in text.
-# About 8 minutes on two cores. Everything lands in demo_out/ (or the folder given as first argument).
+# About 4 minutes on two cores. Everything lands in demo_out/ (or the folder given as first argument).
 set -euo pipefail
 out=${1:-demo_out}
 
