@@ -55,10 +55,8 @@ class Worker:
         config = stock.on_capture(getattr(stock, maker)(**options), data, output / maker)
         config.pipeline.datamanager.dataparser.downscale_factor = 4
         self.imported_mb = _peak_mb()
-        start = time.perf_counter()
         self.trainer = config.setup(local_rank=0, world_size=1)
         self.trainer.setup()
-        self.setup_seconds = time.perf_counter() - start
         self.rays = config.pipeline.datamanager.train_num_rays_per_batch
         self.step = 0
 
@@ -112,10 +110,6 @@ class Worker:
     def rays_per_step(self) -> int:
         """Rays a training step."""
         return self.rays
-
-    def set_up_seconds(self) -> float:
-        """How long the trainer took to be set up."""
-        return self.setup_seconds
 
     def sizes(self) -> dict[str, Any]:
         """What a training step of ours has to compute, for the limits of limits.py."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
+from torch import Tensor
 
 CHUNK = 256
 """Points that a kernel handles at a time, so that what it keeps of them stays in the first-level cache."""
@@ -53,6 +55,11 @@ def run(kernel: Callable[..., None], *arguments: Any) -> None:
     """
     with KERNEL_LOCK:
         kernel(*arguments, numba.get_num_threads())
+
+
+def as_array(tensor: Tensor) -> np.ndarray:
+    """A tensor's numbers as kernels take them: without gradient, one row after another in memory."""
+    return tensor.detach().contiguous().numpy()
 
 
 def thread_count() -> int:

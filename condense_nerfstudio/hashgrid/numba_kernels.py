@@ -2,9 +2,9 @@
 
 Both directions run one level after another, so that a level's table stays in the cache, in chunks of points: first the
 rows and weights of all corners of a chunk (loops without branches that the compiler turns into vector instructions),
-then the table accesses. Forward and the gradient of positions share the points out among threads; the gradient of the
-table shares out the sequence of all points of all levels, and adds up what two threads have of one level in a fixed
-order, so that the same number of threads gives the same sums. See `compiled.jit` for how they are compiled.
+then the table accesses. Threads share out the sequence of all points of all levels, and what two of them have of one
+sum is added up in a fixed order, so that the same number of threads gives the same sums. See `compiled.jit` for how
+they are compiled.
 """
 
 from collections.abc import Sequence
@@ -234,7 +234,7 @@ def encode(table, points, levels, encoded, threads):
 def encode_backward_table(grad_encoded, points, levels, grad_table, partial, threads):
     """Fills in the gradient of the table.
 
-    Thread t takes the t-th part of all points of level 0, all points of level 1, ...
+    Thread t takes the t-th part of all points of the first level in `levels.order`, all points of the next one, ...
 
     Where a part begins within a level, its first sums go to partial[t] ([threads, parameters of the largest level]),
     since an earlier thread writes to the level's own table.

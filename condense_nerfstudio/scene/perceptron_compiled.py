@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from condense_nerfstudio.compiled import run, thread_count
+from condense_nerfstudio.compiled import as_array, run, thread_count
 from condense_nerfstudio.scene import perceptron_kernels as kernels
 
 
@@ -21,7 +20,14 @@ class _PerceptronFunction(torch.autograd.Function):
     def forward(ctx, inputs: Tensor, ray_term: Tensor, samples: int, *weights: Tensor) -> Tensor:
         """The outputs."""
         outputs = torch.empty(len(weights[-1]), inputs.shape[1])
-        run(kernels.forward, _array(inputs), tuple(map(_array, weights)), _array(ray_term), samples, outputs.numpy())
+        run(
+            kernels.forward,
+            as_array(inputs),
+            tuple(map(as_array, weights)),
+            as_array(ray_term),
+            samples,
+            outputs.numpy(),
+        )
         ctx.save_for_backward(inputs, ray_term, *weights)
         ctx.samples = samples
         return outputs
@@ -35,20 +41,16 @@ class _PerceptronFunction(torch.autograd.Function):
         grad_weights = [torch.empty(thread_count(), *weight.shape) for weight in weights]
         run(
             kernels.backward,
-            _array(inputs),
-            tuple(map(_array, weights)),
-            _array(ray_term),
+            as_array(inputs),
+            tuple(map(as_array, weights)),
+            as_array(ray_term),
             ctx.samples,
-            _array(grad_outputs),
+            as_array(grad_outputs),
             grad_inputs.numpy(),
-            tuple(map(_array, grad_weights)),
+            tuple(map(as_array, grad_weights)),
             grad_ray_term.numpy(),
         )
         return grad_inputs, grad_ray_term, None, *(gradient.sum(dim=0) for gradient in grad_weights)
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
 
 
 def perceptron_compiled(

@@ -8,12 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from condense_nerfstudio.compiled import run
+from condense_nerfstudio.compiled import as_array, run
 from condense_nerfstudio.scene import ray_kernels as kernels
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
 
 
 class _Weights(torch.autograd.Function):
@@ -21,7 +17,7 @@ class _Weights(torch.autograd.Function):
     def forward(ctx, densities: Tensor, deltas: Tensor) -> Tensor:
         """Rendering weights."""
         weights = torch.empty(densities.shape)
-        run(kernels.weights, _array(densities), _array(deltas), weights.numpy())
+        run(kernels.weights, as_array(densities), as_array(deltas), weights.numpy())
         ctx.save_for_backward(densities, deltas, weights)
         return weights
 
@@ -29,9 +25,9 @@ class _Weights(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_weights: Tensor) -> tuple[Tensor, None]:
         """The gradient of the densities."""
-        densities, deltas, weights = map(_array, ctx.saved_tensors)
+        densities, deltas, weights = map(as_array, ctx.saved_tensors)
         gradient = torch.empty(grad_weights.shape)
-        run(kernels.weights_backward, densities, deltas, weights, _array(grad_weights), gradient.numpy())
+        run(kernels.weights_backward, densities, deltas, weights, as_array(grad_weights), gradient.numpy())
         return gradient, None
 
 
@@ -67,7 +63,7 @@ def resample(
     """Edges of new samples (see the kernel); without gradient."""
     result = torch.empty(positions.shape)
     numbers = np.float32(exponent), np.float32(padding)
-    run(kernels.resample, _array(bins), _array(rendering_weights), *numbers, _array(positions), result.numpy())
+    run(kernels.resample, as_array(bins), as_array(rendering_weights), *numbers, as_array(positions), result.numpy())
     return result
 
 
@@ -79,7 +75,7 @@ def interlevel_loss(
 ) -> Float[Tensor, ""]:
     """Mean over the field's samples; differentiable with respect to the proposal's weights."""
     losses, gradient = torch.empty(len(bins)), torch.empty(proposal_weights.shape)
-    arrays = map(_array, (bins, field_weights, proposal_bins, proposal_weights))
+    arrays = map(as_array, (bins, field_weights, proposal_bins, proposal_weights))
     run(kernels.interlevel, *arrays, losses.numpy(), gradient.numpy())
     count = field_weights.numel()
     return _LossWithGradient.apply(proposal_weights, losses.sum() / count, gradient.div_(count))
@@ -88,5 +84,5 @@ def interlevel_loss(
 def distortion_loss(bins: Float[Tensor, "rays edges"], weights: Float[Tensor, "rays n"]) -> Float[Tensor, ""]:
     """Mean over rays; differentiable with respect to the weights."""
     losses, gradient = torch.empty(len(bins)), torch.empty(weights.shape)
-    run(kernels.distortion, _array(bins), _array(weights), losses.numpy(), gradient.numpy())
+    run(kernels.distortion, as_array(bins), as_array(weights), losses.numpy(), gradient.numpy())
     return _LossWithGradient.apply(weights, losses.mean(), gradient.div_(len(bins)))
