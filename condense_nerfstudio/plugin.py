@@ -49,10 +49,22 @@ def mend_checkpoint_loading() -> None:
         CONSOLE.print(f"[bold yellow]Warning: condense left checkpoint loading as it is ({reason})", soft_wrap=True)
 
 
+def add_export_command() -> None:
+    """Adds condense-keypoints to ns-export (see exporter_hook). Warns where that fails, never raises."""
+    try:
+        from condense_nerfstudio.exporter_hook import extend_exporter
+
+        extend_exporter()
+    except Exception as error:
+        reason = escape(_in_one_line(error))
+        CONSOLE.print(f"[bold yellow]Warning: condense left ns-export as it is ({reason})", soft_wrap=True)
+
+
 def _in_one_line(error: Exception) -> str:
     return textwrap.shorten(" ".join(traceback.format_exception_only(error)), width=200, placeholder=" ...")
 
 
 mend_checkpoint_loading()
+add_export_command()
 condense = load_method("condense")
 condense_lite = load_method("condense-lite")

@@ -58,6 +58,9 @@ method = MethodSpecification(
                 feature_grid=GridConfig(
                     num_levels=4, features_per_level=8, log2_hashmap_size=17, base_resolution=8, max_resolution=48
                 ),
+                keypoint_grid=GridConfig(
+                    num_levels=6, features_per_level=2, log2_hashmap_size=17, base_resolution=32, max_resolution=1024
+                ),
                 feature_start=FEATURE_START,
                 feature_samples_per_ray=8,
                 camera_optimizer=CameraOptimizerConfig(mode="SO3xR3"),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from condense_nerfstudio import files
 from condense_nerfstudio.demo.catalogue import CLASS_NAMES
 from condense_nerfstudio.demo.gallery import Gallery
 from condense_nerfstudio.demo.ground_truth import DEPTH_UNIT, GROUND_TRUTH_FILE, Origin, TrueObject, ground_truth_json
 from condense_nerfstudio.demo.recipe import Recipe, as_matrix
 from condense_nerfstudio.demo.render import develop
 from condense_nerfstudio.demo.surfaces import SceneObject
-from condense_nerfstudio.errors import UserError
 
 MAPS = {
     "file_path": "images",
@@ -57,7 +53,7 @@ def write_scene(
         The objects as recorded in ground_truth.json.
     """
     objects = [true_object(k + 1, entry, recipe) for k, entry in enumerate(gallery.objects)]
-    with _complete_or_absent(folder) as partial:
+    with files.complete_or_absent(folder) as partial:
         for name in MAPS.values():
             (partial / name).mkdir()
         class_ids = np.array([0, *(CLASS_NAMES.index(entry.class_name) for entry in objects)], dtype=np.uint8)
@@ -72,8 +68,9 @@ def write_scene(
             for key, pixels in maps.items():
                 Image.fromarray(pixels).save(partial / _map_path(key, number), compress_level=4)
             on_view()
-        _write_json(partial / "transforms.json", _transforms(gallery, recipe))
-        _write_json(partial / GROUND_TRUTH_FILE, ground_truth_json(seed, index, recipe, origin, objects))
+        (partial / "transforms.json").write_bytes(files.as_json_bytes(_transforms(gallery, recipe)))
+        truth = ground_truth_json(seed, index, recipe, origin, objects)
+        (partial / GROUND_TRUTH_FILE).write_bytes(files.as_json_bytes(truth))
     return objects
 
 
@@ -100,35 +97,8 @@ def true_object(identity: int, entry: SceneObject, recipe: Recipe) -> TrueObject
 
 
 def check_replaceable(folder: Path, overwrite: bool) -> None:
-    """Refuses a folder that exists, unless it is a demo scene and may be overwritten.
-
-    Raises:
-        UserError: the folder may not be written.
-    """
-    if not folder.exists():
-        return
-    if not overwrite:
-        raise UserError(f"{folder} exists: choose another --output-dir, or replace the scene with --overwrite.")
-    if not (folder / GROUND_TRUTH_FILE).is_file():
-        raise UserError(f"{folder} is no demo scene, so --overwrite leaves it alone: choose another --output-dir.")
-
-
-@contextmanager
-def _complete_or_absent(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its place if all goes well and is removed otherwise."""
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    former = partial.with_suffix(".old")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        if folder.exists():
-            folder.rename(former)
-        partial.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}): choose another --output-dir.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
+    """Refuses a folder that exists, unless it is a demo scene and may be overwritten; see files.check_replaceable."""
+    files.check_replaceable(folder, GROUND_TRUTH_FILE, "demo scene", overwrite)
 
 
 def _transforms(gallery: Gallery, recipe: Recipe) -> dict[str, Any]:
@@ -173,7 +143,3 @@ def _centroid(entry: SceneObject) -> npt.NDArray[np.float64]:
 
 def _numbers(vector: npt.NDArray) -> tuple[float, ...]:
     return tuple(float(value) for value in vector)
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -24,6 +24,9 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.keypoints.cache import cached_detections
+from condense_nerfstudio.keypoints.config import DetectorConfig
+from condense_nerfstudio.keypoints.detection import Detections, Detector, load_detector
 from condense_nerfstudio.scene.capture import check_capture, keep_one_for_evaluation, without_missing_images
 from condense_nerfstudio.scene.dataset import CondenseDataset
 from condense_nerfstudio.scene.pixels import PixelBank, PixelBatch
@@ -46,6 +49,8 @@ class FeatureTarget:
     """(height, width) to which the pixel coordinates belong."""
     maps: dict[str, Float[Tensor, "hp wp c"]]
     """The image's feature map in each teacher's own space, by teacher; in half precision, as it is kept."""
+    heat: Float[Tensor, "hh hw"] | None = None
+    """The detector's heat map of the image, in half precision; None where there is no detector."""
 
 
 @dataclass
@@ -57,6 +62,8 @@ class CondenseDataManagerConfig(VanillaDataManagerConfig):
     """The teacher of visual features."""
     language: TeacherConfig = field(default_factory=lambda: TeacherConfig(name="clip"))
     """The teacher whose features can be compared with text."""
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    """The detector of key points."""
     cache_dir: Path | None = None
     """Folder in which the teachers' feature maps are kept between runs; by default condense_nerfstudio in the user's
     cache folder."""
@@ -116,6 +123,7 @@ class CondenseDataManager(VanillaDataManager[CondenseDataset]):
         self.eval_dataset = CondenseDataset(eval_outputs, scale_factor)
         self.exclude_batch_keys_from_device = self.train_dataset.exclude_batch_keys_from_device
         self._train_maps: dict[str, Sequence[np.ndarray]] = {}
+        self._train_heat: list[np.ndarray] = []
         # VanillaDataManager's own constructor would parse and load unchecked.
         DataManager.__init__(self)
 
@@ -168,6 +176,7 @@ class CondenseDataManager(VanillaDataManager[CondenseDataset]):
         if self.test_mode == "val":
             self.train_pixel_sampler.load()
             self.train_dataset.metadata["feature_statistics"] = self._load_features()
+            self.train_dataset.metadata["has_detector"] = self._load_heat_maps()
 
     def setup_eval(self) -> None:
         """Gets ready to draw rays and whole images for evaluation; while training, reads the images at once."""
@@ -215,7 +224,20 @@ class CondenseDataManager(VanillaDataManager[CondenseDataset]):
             teacher = load_teacher(config, self.device)
             self._train_maps[name] = self.feature_maps(teacher, self.train_dataset.image_filenames)
             statistics[name] = feature_statistics(self._train_maps[name], teacher.dim)
+            self.train_dataset.metadata.setdefault("teacher_revisions", {})[name] = teacher.revision
         return statistics
+
+    def detections(self, detector: Detector, images: Sequence[Path]) -> list[Detections]:
+        """A detector's key points of images, from the cache where they are there; raises as :meth:`feature_maps`."""
+        return cached_detections(images, detector, self.config.cache_dir or default_cache_root())
+
+    def _load_heat_maps(self) -> bool:
+        """Fetches the detector's heat maps of the training images; says whether there is a detector."""
+        if self.config.detector.name == "none":
+            return False
+        found = self.detections(load_detector(self.config.detector, self.device), self.train_dataset.image_filenames)
+        self._train_heat = [detections.heat for detections in found]
+        return True
 
     def next_train(self, step: int) -> tuple[RayBundle, dict[str, Any]]:
         """One batch of training rays.
@@ -248,6 +270,7 @@ class CondenseDataManager(VanillaDataManager[CondenseDataset]):
                 name: torch.from_numpy(np.array(maps[image])).to(self.device) for name, maps in self._train_maps.items()
             }
             continuous = pixels.indices[rays][:, [2, 1]].to(self.device, torch.float32) + 0.5
-            targets.append(FeatureTarget(rays, continuous, (height, width), maps))
+            heat = torch.from_numpy(self._train_heat[image]).to(self.device) if self._train_heat else None
+            targets.append(FeatureTarget(rays, continuous, (height, width), maps, heat))
             start += count
         return targets

@@ -29,6 +29,7 @@ from condense_nerfstudio.scene.dataset import CondenseDataset
 from condense_nerfstudio.scene.depth import depth_intrinsics, depth_on_camera_grid
 from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.scene.questions import DemoQuestions
+from condense_nerfstudio.scene.ray_answers import look_along
 from condense_nerfstudio.teachers.registry import load_teacher
 
 MAX_VIEWING_ANGLE = 75.0
@@ -110,7 +111,7 @@ class FeatureEvaluation:
                 {
                     "raw": model.head(self.name).center(feature_map).flatten(0, 1),
                     "2d": model.adapt(self.name, feature_map).flatten(0, 1),
-                    "3d": model.render_features(grid.rays)[self.name],
+                    "3d": look_along(model, grid.rays, features=True).features[self.name],
                 },
             )
         return self._features[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -10,13 +11,38 @@ from torch import Tensor
 
 from condense_nerfstudio.scene.data_manager import FeatureTarget
 from condense_nerfstudio.scene.heads import TeacherHead
+from condense_nerfstudio.scene.keypoint_head import KeypointLossConfig, KeypointMapHead, keypoint_losses
 from condense_nerfstudio.scene.losses import FeatureLossConfig, contrastive_loss, distance_losses
 from condense_nerfstudio.scene.surface import Surface
-from condense_nerfstudio.teachers.sampling import bilinear_weights, weighted_rows
+from condense_nerfstudio.teachers.sampling import bilinear_weights, sample_bilinear, weighted_rows
+
+
+@dataclass
+class BranchMaps:
+    """One teacher's maps of a step's images, centred, in batches of maps of one size."""
+
+    teacher: list[Float[Tensor, "_ _ _ c"]]
+    """F, the frozen teacher."""
+    adapted: list[Float[Tensor, "_ _ _ c"]]
+    """G, the 2D branch."""
+
+
+def branch_maps(heads: Mapping[str, TeacherHead], targets: Sequence[FeatureTarget]) -> dict[str, BranchMaps]:
+    """Runs the 2D branch of every teacher on the maps of the targets.
+
+    Args:
+        heads: by teacher.
+        targets: whose maps.
+    """
+    maps = {}
+    for name, head in heads.items():
+        centred = [head.center(batch) for batch in _batches([target.maps[name] for target in targets])]
+        maps[name] = BranchMaps(centred, [head.adapter(batch) for batch in centred])
+    return maps
 
 
 def feature_losses(
-    heads: Mapping[str, TeacherHead],
+    maps: Mapping[str, BranchMaps],
     rendered: Mapping[str, Float[Tensor, "rays c"]],
     targets: Sequence[FeatureTarget],
     surface: Surface,
@@ -25,7 +51,7 @@ def feature_losses(
     """Consistency, anchors and contrast of every teacher, weighted, as `<teacher>_<term>`.
 
     Args:
-        heads: by teacher.
+        maps: the 2D branch, by teacher.
         rendered: R(r), the 3D branch, centred, by teacher.
         targets: whose rays these are, in this order.
         surface: where the rays meet the scene.
@@ -34,14 +60,13 @@ def feature_losses(
     met = surface.found.nonzero()[:, 0]
     contrasted = met[torch.randperm(len(met), device=met.device)[: config.contrast_rays]]
     losses = {}
-    for name, head in heads.items():
-        maps = [target.maps[name] for target in targets]
-        cells, weights = _cells_at_pixels(maps, targets)
-        centred = [head.center(batch) for batch in _batches(maps)]
-        teacher = weighted_rows(_all_cells(centred), cells, weights)
-        adapted = weighted_rows(_all_cells([head.adapter(batch) for batch in centred]), cells, weights)
+    for name, branch in maps.items():
+        sizes = [target.maps[name] for target in targets]
+        cells, weights = _cells_at_pixels(sizes, targets)
+        teacher = weighted_rows(_all_cells(branch.teacher), cells, weights)
+        adapted = weighted_rows(_all_cells(branch.adapted), cells, weights)
         terms = distance_losses(rendered[name], adapted, teacher, config)
-        reach = config.contrast_reach * _cell_sides(maps, targets) * surface.pixel_size
+        reach = config.contrast_reach * _cell_sides(sizes, targets) * surface.pixel_size
         # index_select, since the gradient of plain indexing is slow.
         own, other = (features.index_select(0, contrasted) for features in (rendered[name], adapted))
         points, reach = surface.points[contrasted], reach[contrasted]
@@ -49,6 +74,33 @@ def feature_losses(
         terms["contrast"] = config.contrast * contrast
         losses.update({f"{name}_{term}": value for term, value in terms.items()})
     return losses
+
+
+def keypoint_step_losses(
+    head: KeypointMapHead,
+    maps: BranchMaps,
+    rendered: Float[Tensor, " rays"],
+    targets: Sequence[FeatureTarget],
+    config: KeypointLossConfig,
+) -> dict[str, Float[Tensor, ""]]:
+    """The losses of both key-point heads, by name.
+
+    The 2D head reads the consistent features without bending them: corners are not what features are for.
+
+    Args:
+        head: the 2D head.
+        maps: of the teacher that the 2D head reads.
+        rendered: K(r), the 3D head.
+        targets: whose rays these are, in this order.
+        config: how much each term counts.
+    """
+    answers = [answer for batch in maps.adapted for answer in head(batch.detach())]
+    predicted, heat = [], []
+    for answer, target in zip(answers, targets, strict=True):
+        assert target.heat is not None
+        for values, found in ((answer, predicted), (target.heat, heat)):
+            found.append(sample_bilinear(values[..., None], target.pixels, target.image_size)[:, 0])
+    return keypoint_losses(rendered, torch.cat(predicted), torch.cat(heat), config)
 
 
 def _batches(maps: list[Tensor]) -> list[Float[Tensor, "_ _ _ c"]]:

@@ -17,6 +17,9 @@ from condense_nerfstudio.teachers.statistics import FeatureStatistics
 PCA_COLOR_RANGE = 2.0
 """Standard deviations from the mean at which a colour of the PCA picture saturates."""
 
+_LONGEST_REVISION = 64
+"""Bytes kept of a teacher's revision."""
+
 LEAST_SCALE = 1e-6
 """Standard deviation below which features count as all the same."""
 
@@ -83,12 +86,14 @@ class TeacherHead(nn.Module):
     mean: Tensor
     scale: Tensor
     pca: Tensor
+    fingerprint: Tensor
 
     def __init__(self, dim: int, feature_dim: int, adapter_dim: int, adapter_kernel: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("pca", torch.zeros(dim, 3))
+        self.register_buffer("fingerprint", torch.zeros(_LONGEST_REVISION, dtype=torch.uint8))
         self.decoder = nn.Linear(feature_dim, dim, bias=False)
         self.adapter = Adapter(dim, adapter_dim, adapter_kernel)
 
@@ -96,6 +101,16 @@ class TeacherHead(nn.Module):
     def dim(self) -> int:
         """Channels of the teacher."""
         return self.decoder.out_features
+
+    @property
+    def revision(self) -> str:
+        """The revision of the teacher that this head was trained on (Teacher.revision); "unknown" if none was kept."""
+        return bytes(self.fingerprint.tolist()).rstrip(b"\0").decode(errors="replace") or "unknown"
+
+    @revision.setter
+    def revision(self, revision: str) -> None:
+        content = revision.encode()[:_LONGEST_REVISION].ljust(_LONGEST_REVISION, b"\0")
+        self.fingerprint.copy_(torch.tensor(list(content), dtype=torch.uint8))
 
     @torch.no_grad()
     def start_from(self, statistics: FeatureStatistics) -> None:
@@ -144,20 +159,15 @@ def heaviest_samples(
     return kept * (total / kept.sum(dim=1, keepdim=True).clamp(min=1e-8)), indices
 
 
-def render_features(
-    field: FeatureField,
-    positions: Float[Tensor, "rays samples 3"],
-    weights: Float[Tensor, "rays samples"],
-    count: int,
-) -> dict[str, Float[Tensor, "rays dim"]]:
-    """Volume-renders the low-dimensional features; decoding commutes with it and is left to the caller.
+def heaviest_points(
+    positions: Float[Tensor, "rays samples 3"], weights: Float[Tensor, "rays samples"], count: int
+) -> tuple[Float[Tensor, "rays kept 3"], Float[Tensor, "rays kept"]]:
+    """The samples at which features are evaluated, and their weights; see :func:`heaviest_samples`.
 
     Args:
-        field: the features at points.
         positions: samples in the scene's frame.
         weights: rendering weights of the samples.
-        count: samples a ray at which features are evaluated.
+        count: samples to keep.
     """
     kept, indices = heaviest_samples(weights, count)
-    points = positions.gather(1, indices[..., None].expand(-1, -1, 3))
-    return field.render(points, kept)
+    return positions.gather(1, indices[..., None].expand(-1, -1, 3)), kept

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.camera_optimizers import CameraOptimizer
-from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.cameras.rays import RayBundle, RaySamples
 from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.model_components.losses import MSELoss, scale_gradients_by_distance_squared
 from nerfstudio.model_components.ray_samplers import UniformSampler
@@ -21,9 +21,10 @@ from torch.nn import Parameter
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.scene.data_manager import FeatureTarget
-from condense_nerfstudio.scene.feature_step import feature_losses
+from condense_nerfstudio.scene.feature_step import branch_maps, feature_losses, keypoint_step_losses
 from condense_nerfstudio.scene.field import DensityField, GridConfig, RadianceField
-from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, render_features
+from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, heaviest_points
+from condense_nerfstudio.scene.keypoint_head import KeypointField, KeypointHeads, KeypointMapHead
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
 from condense_nerfstudio.scene.sampling import ProposalSampler, distortion_loss, interlevel_loss, ray_weights
 from condense_nerfstudio.scene.surface import surface_points
@@ -67,10 +68,15 @@ class CondenseModel(NerfactoModel):
         )
         self.heads = nn.ModuleDict()
         self.feature_field: FeatureField | None = None
-        statistics = self.kwargs.get("metadata", {}).get("feature_statistics", {})
+        self.keypoints: KeypointHeads | None = None
+        metadata = self.kwargs.get("metadata", {})
+        statistics = metadata.get("feature_statistics", {})
         self._build_heads({name: len(values.mean) for name, values in statistics.items()})
         for name, values in statistics.items():
             self.head(name).start_from(values)
+            self.head(name).revision = metadata["teacher_revisions"][name]
+        if metadata.get("has_detector", False):
+            self._build_keypoint_heads()
         self._populate_rendering()
 
     def _populate_rendering(self) -> None:
@@ -114,6 +120,16 @@ class CondenseModel(NerfactoModel):
         for name, dim in dims.items():
             self.heads[name] = TeacherHead(dim, feature_dims[name], config.adapter_dim, config.adapter_kernel)
 
+    def _build_keypoint_heads(self) -> None:
+        """Makes the key-point heads; without a teacher there are no rays to train them on."""
+        if not self.heads:
+            return
+        config = self.config
+        self.keypoints = KeypointHeads(
+            KeypointField(config.keypoint_grid, config.keypoint_hidden_dim, config.backend),
+            KeypointMapHead(self.head(next(iter(self.heads))).dim, config.feature_hidden_dim),
+        )
+
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Loads a checkpoint, building the heads that it holds where none were built.
 
@@ -128,13 +144,17 @@ class CondenseModel(NerfactoModel):
         own = {name: self.head(name).dim for name in self.heads}
         if not own:
             self._build_heads(stored)
+            if any(key.startswith("keypoints.") for key in state_dict):
+                self._build_keypoint_heads()
             self.to(self.device)
         elif own != stored:
             raise UserError(
                 f"The checkpoint's teachers are {_described(stored)} but this run's are {_described(own)}: pass the "
                 "same --pipeline.datamanager.visual and .language options as then, or train without --load-dir."
             )
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        # Checkpoints from before revisions were kept have none.
+        unknown = {f"heads.{name}.fingerprint": self.head(name).fingerprint for name in self.heads}
+        return super().load_state_dict({**unknown, **state_dict}, strict=strict, assign=assign)
 
     def update_to_step(self, step: int) -> None:
         """Takes over the step of a checkpoint."""
@@ -155,6 +175,8 @@ class CondenseModel(NerfactoModel):
         if self.feature_field is not None:
             decoders = [p for name in self.heads for p in self.head(name).decoder.parameters()]
             groups["features"] = [*self.feature_field.parameters(), *decoders]
+            if self.keypoints is not None:
+                groups["features"] += self.keypoints.parameters()
             groups["adapters"] = [p for name in self.heads for p in self.head(name).adapter.parameters()]
         self.camera_optimizer.get_param_groups(param_groups=groups)
         return groups
@@ -163,8 +185,8 @@ class CondenseModel(NerfactoModel):
         """Renders rays.
 
         While training: colour, depth, accumulation and what the losses need. Otherwise also `<teacher>_pca` for every
-        teacher (three principal components by a stored projection, the same in every frame) and `relevancy_<i>` for
-        every phrase.
+        teacher (three principal components by a stored projection, the same in every frame), `relevancy_<i>` for
+        every phrase, and `keypoints`.
         """
         if self.training:
             self.camera_optimizer.apply_to_raybundle(ray_bundle)
@@ -186,15 +208,18 @@ class CondenseModel(NerfactoModel):
             outputs["ray_samples_list"] = [*samples_list, samples]
         else:
             outputs["expected_depth"] = self.renderer_expected_depth(weights=weights, ray_samples=samples)
-            outputs.update(self._feature_outputs(samples.frustums.get_positions(), weights[..., 0]))
+            outputs.update(self._feature_outputs(samples, weights[..., 0]))
         return outputs
 
     def _feature_outputs(
-        self, positions: Float[Tensor, "rays samples 3"], weights: Float[Tensor, "rays samples"]
+        self, samples: RaySamples, weights: Float[Tensor, "rays samples"]
     ) -> dict[str, Float[Tensor, "rays channels"]]:
-        """What a person looks at: stable PCA colours and the relevancy of each phrase."""
+        """What a person looks at: stable PCA colours, the relevancy of each phrase, and the key-point head."""
         outputs: dict[str, Tensor] = {}
-        for name, centred in self._decoded_features(positions, weights).items():
+        keypoints = self.rendered_keypoints(samples, weights)
+        if keypoints is not None:
+            outputs["keypoints"] = keypoints[:, None]
+        for name, centred in self.decoded_features(samples, weights).items():
             head = self.head(name)
             outputs[f"{name}_pca"] = head.colors(centred)
             if self.text is not None and name == self.text.teacher_name and self.config.phrases:
@@ -202,34 +227,47 @@ class CondenseModel(NerfactoModel):
                 outputs.update({f"relevancy_{i}": scores[:, i : i + 1] for i in range(scores.shape[1])})
         return outputs
 
-    def _decoded_features(
-        self, positions: Float[Tensor, "rays samples 3"], weights: Float[Tensor, "rays samples"]
+    def decoded_features(
+        self, samples: RaySamples, weights: Float[Tensor, "rays samples"]
     ) -> dict[str, Float[Tensor, "rays c"]]:
-        """Centred features R(r) = D(sum_i w_i f(x_i)) of every teacher."""
+        """Centred features R(r) = D(sum_i w_i f(x_i)) of every teacher.
+
+        Args:
+            samples: of shape (rays, samples).
+            weights: their rendering weights.
+        """
         if self.feature_field is None:
             return {}
-        if not self.config.features_bend_geometry:
-            weights, positions = weights.detach(), positions.detach()
-        rendered = render_features(self.feature_field, positions, weights, self.config.feature_samples_per_ray)
+        rendered = self.feature_field.render(*self._feature_samples(samples, weights))
         return {name: self.head(name).decoder(value) for name, value in rendered.items()}
 
-    @torch.no_grad()
-    def render_features(self, ray_bundle: RayBundle) -> dict[str, Float[Tensor, "rays c"]]:
-        """Centred 3D features of rays, in chunks.
+    def rendered_keypoints(
+        self, samples: RaySamples, weights: Float[Tensor, "rays samples"]
+    ) -> Float[Tensor, " rays"] | None:
+        """K(r), the 3D key-point head, for the arguments of :meth:`decoded_features`; None where there is none."""
+        return None if self.keypoints is None else self.keypoints.field.render(*self._feature_samples(samples, weights))
+
+    def _feature_samples(
+        self, samples: RaySamples, weights: Float[Tensor, "rays samples"]
+    ) -> tuple[Float[Tensor, "rays kept 3"], Float[Tensor, "rays kept"]]:
+        """The samples at which heads are evaluated, and their weights; without gradient unless features may bend."""
+        positions = samples.frustums.get_positions()
+        if not self.config.features_bend_geometry:
+            weights, positions = weights.detach(), positions.detach()
+        return heaviest_points(positions, weights, self.config.feature_samples_per_ray)
+
+    def sample_field(
+        self, ray_bundle: RayBundle
+    ) -> tuple[RaySamples, Float[Tensor, "rays samples 1"], Float[Tensor, "rays samples 3"]]:
+        """Samples along rays, with density and colour there; what :meth:`get_outputs` renders in evaluation.
 
         Args:
             ray_bundle: rays of shape (rays,).
         """
-        chunk = self.config.eval_num_rays_per_chunk
-        parts = [self._render_chunk(ray_bundle[i : i + chunk]) for i in range(0, len(ray_bundle), chunk)]
-        return {name: torch.cat([part[name] for part in parts]) for name in self.heads}
-
-    def _render_chunk(self, ray_bundle: RayBundle) -> dict[str, Float[Tensor, "rays c"]]:
         if self.collider is not None:
             ray_bundle = self.collider(ray_bundle)
         samples, _, _ = self.proposal_sampler(ray_bundle, density_fns=self.density_fns)
-        density, _ = self.field(samples)
-        return self._decoded_features(samples.frustums.get_positions(), ray_weights(samples, density)[..., 0])
+        return samples, *self.field(samples)
 
     @torch.no_grad()
     def adapt(self, teacher: str, feature_map: Float[Tensor, "hp wp c"]) -> Float[Tensor, "hp wp c"]:
@@ -269,9 +307,17 @@ class CondenseModel(NerfactoModel):
         """The feature losses over the runs of rays for which the teachers' maps are at hand."""
         rays = slice(targets[0].rays.start, targets[-1].rays.stop)
         samples, weights = outputs["ray_samples_list"][-1][rays], outputs["weights_list"][-1][rays, :, 0]
-        rendered = self._decoded_features(samples.frustums.get_positions(), weights)
-        heads = {name: self.head(name) for name in rendered}
-        return feature_losses(heads, rendered, targets, surface_points(samples, weights), self.config.feature_losses)
+        rendered = self.decoded_features(samples, weights)
+        maps = branch_maps({name: self.head(name) for name in rendered}, targets)
+        surface = surface_points(samples, weights)
+        losses = feature_losses(maps, rendered, targets, surface, self.config.feature_losses)
+        keypoints = self.rendered_keypoints(samples, weights)
+        if self.keypoints is not None and keypoints is not None and targets[0].heat is not None:
+            first = next(iter(maps.values()))
+            losses.update(
+                keypoint_step_losses(self.keypoints.map_head, first, keypoints, targets, self.config.keypoint_losses)
+            )
+        return losses
 
     def get_image_metrics_and_images(
         self, outputs: dict[str, Tensor], batch: dict[str, Tensor]

@@ -9,6 +9,7 @@ from nerfstudio.models.nerfacto import NerfactoModelConfig
 from tyro.conf import Suppress
 
 from condense_nerfstudio.scene.field import Backend, GridConfig
+from condense_nerfstudio.scene.keypoint_head import KeypointLossConfig
 from condense_nerfstudio.scene.losses import FeatureLossConfig
 
 
@@ -54,6 +55,16 @@ class CondenseModelConfig(NerfactoModelConfig):
     """Let gradients of the features reach the density through the rendering weights."""
     feature_losses: FeatureLossConfig = field(default_factory=FeatureLossConfig)
     """The feature losses."""
+    keypoint_grid: GridConfig = field(
+        default_factory=lambda: GridConfig(
+            num_levels=6, features_per_level=2, log2_hashmap_size=19, base_resolution=32, max_resolution=1024
+        )
+    )
+    """Hash grid of the 3D key-point head; its finest cell should be about a pixel of the training images."""
+    keypoint_hidden_dim: int = 32
+    """Width of the 3D key-point head's network."""
+    keypoint_losses: KeypointLossConfig = field(default_factory=KeypointLossConfig)
+    """The key-point losses."""
     adapter_dim: int = 64
     """Channels of the 2D branch's bottleneck."""
     adapter_kernel: int = 9

@@ -18,6 +18,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.files import replace_file
 from condense_nerfstudio.images import read_image
 from condense_nerfstudio.teachers.protocol import Teacher
 
@@ -51,8 +52,7 @@ def cached_feature_maps(images: Sequence[Path], teacher: Teacher, root: Path) ->
     Raises:
         UserError: an image cannot be read, the folder cannot be written, or the teacher gives NaN or infinity.
     """
-    folder = root / teacher.name
-    files = [folder / f"{_key(image, teacher)}.safetensors" for image in images]
+    files = [cache_file(image, teacher.name, teacher.revision, root) for image in images]
     maps = {file: open_feature_map(file, teacher.dim) for file in dict.fromkeys(files)}
     missing = {file: image for file, image in zip(files, images, strict=True) if maps[file] is None}
     if missing:
@@ -89,26 +89,37 @@ def open_feature_map(file: Path, dim: int) -> npt.NDArray[np.float16] | None:
         return None
 
 
-def _key(image: Path, teacher: Teacher) -> str:
-    digest = hashlib.sha256(f"{teacher.name}\n{teacher.revision}\n".encode())
+def cache_file(image: Path, name: str, revision: str, root: Path) -> Path:
+    """Where the cache keeps what a network says of an image: in the network's folder, by hash.
+
+    Args:
+        image: the image file, whose bytes count and not its name.
+        name: of the network.
+        revision: changes whenever its output would.
+        root: the cache's folder.
+
+    Raises:
+        UserError: the image cannot be read.
+    """
+    digest = hashlib.sha256(f"{name}\n{revision}\n".encode())
     try:
         digest.update(image.read_bytes())
     except OSError as error:
         raise UserError(
             f"Image {image} cannot be read ({error.strerror}): correct its path in transforms.json."
         ) from error
-    return digest.hexdigest()
+    return root / name / f"{digest.hexdigest()}.safetensors"
 
 
 def _compute(image: Path, teacher: Teacher) -> npt.NDArray[np.float16]:
-    features = teacher.encode_image(_read_rgb(image)).float().cpu()
+    features = teacher.encode_image(read_rgb(image)).float().cpu()
     if not features.isfinite().all():
         raise UserError(f"Teacher {teacher.name} gives NaN or infinity for image {image}: check the teacher's weights.")
     largest = torch.finfo(torch.float16).max
     return features.clamp(-largest, largest).half().numpy()
 
 
-def _read_rgb(image: Path) -> Float[Tensor, "h w 3"]:
+def read_rgb(image: Path) -> Float[Tensor, "h w 3"]:
     """An image in 0..1, transparent pixels composited on white."""
     pixels = torch.from_numpy(read_image(image).astype(np.float32)) / 255
     alpha = pixels[..., 3:] if pixels.shape[-1] == 4 else 1.0
@@ -117,14 +128,14 @@ def _read_rgb(image: Path) -> Float[Tensor, "h w 3"]:
 
 def _write(file: Path, features: npt.NDArray[np.float16], root: Path) -> None:
     content = save({_TENSOR: np.ascontiguousarray(features)}, metadata={"sha256": _checksum(features)})
-    temporary = file.with_name(f".{file.stem}.{os.getpid()}.tmp")
+    store(file, content, root)
+
+
+def store(file: Path, content: bytes, root: Path) -> None:
+    """Writes a file of the cache whole, or raises a UserError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        replace_file(file, content)
     except OSError as error:
         raise _unwritable(root, error.strerror or str(error)) from error
 

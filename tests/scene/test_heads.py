@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from condense_nerfstudio.scene.field import GridConfig
-from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, heaviest_samples, render_features
+from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, heaviest_points, heaviest_samples
 from condense_nerfstudio.teachers.statistics import feature_statistics
 
 SMALL_GRID = GridConfig(num_levels=2, log2_hashmap_size=8, base_resolution=4, max_resolution=8)
@@ -30,7 +30,7 @@ def test_rendering_commutes_with_decoding() -> None:
     torch.manual_seed(0)
     field = FeatureField(SMALL_GRID, 8, {"teacher": 5, "other": 3}, backend="torch")
     positions, weights = torch.rand(6, 7, 3), torch.rand(6, 7)
-    rendered = render_features(field, positions, weights, 7)
+    rendered = field.render(*heaviest_points(positions, weights, 7))
     assert list(rendered) == ["teacher", "other"]
     for name, dim in (("teacher", 5), ("other", 3)):
         decoder = torch.nn.Linear(dim, 11, bias=False)

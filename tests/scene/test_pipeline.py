@@ -118,6 +118,7 @@ def test_outputs_are_pictures_for_every_teacher_and_phrase(pipeline: CondensePip
         "expected_depth": (48, 64, 1),
         "dinov2_pca": (48, 64, 3),
         "clip_pca": (48, 64, 3),
+        "keypoints": (48, 64, 1),
         "relevancy_0": (48, 64, 1),
         "relevancy_1": (48, 64, 1),
     }
