@@ -17,7 +17,7 @@ SCENE_FILE, POINTS_FILE, FEATURES_FILE = "scene.json", "keypoints.ply", "keypoin
 
 @dataclass(frozen=True)
 class KeyPoints:
-    """Decorated key points, the best score first. All lengths are in the data set's own units and world frame."""
+    """Decorated key points, the best first. All lengths are in the data set's own units and world frame."""
 
     positions: Float32[np.ndarray, "n 3"]
     normals: Float32[np.ndarray, "n 3"]

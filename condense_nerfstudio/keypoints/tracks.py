@@ -66,6 +66,11 @@ class Tracks:
         """Supporting views of each point."""
         return (self.support != NO_DETECTION).sum(axis=1)
 
+    @property
+    def ranks(self) -> Float[np.ndarray, " m"]:
+        """How good a key point each is: its score, and, less and less, how many views agree on it."""
+        return self.scores * np.sqrt(self.counts)
+
 
 def find_tracks(
     views: Sequence[View], config: CondensationConfig, on_view: Callable[[], None] = lambda: None

@@ -116,12 +116,12 @@ def _search(views: Sequence[View], config: CondensationConfig, progress: Callabl
 
 def choose(tracks: Tracks, count: int, config: CondensationConfig) -> Tracks:
     """The best points, the best first: no two on one spot, and no crowds."""
-    apart = tracks[suppress_near(tracks.positions, tracks.scores, config.suppression_pixels * tracks.pixels)]
+    apart = tracks[suppress_near(tracks.positions, tracks.ranks, config.suppression_pixels * tracks.pixels)]
     if not len(apart):
         return apart
     most = max(1, round(config.crowd_share * count))
     reach = config.crowd_reach * extent(apart.positions)
-    return apart[best_without_crowds(apart.positions, apart.scores, count, reach, most)]
+    return apart[best_without_crowds(apart.positions, apart.ranks, count, reach, most)]
 
 
 def _visible(pipeline: CondensePipeline, tracks: Tracks, views: Sequence[View], config: CondensationConfig) -> Tracks:
