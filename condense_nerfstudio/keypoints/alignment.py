@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from condense_nerfstudio.keypoints.confidence import confidence
+from condense_nerfstudio.keypoints.confidence import chance_of_fitting, confidence, on_a_line
 
 LEAST_INLIERS = 8
 """Matches that must agree on a transform; fewer agree by chance too often."""
@@ -19,6 +19,9 @@ _SAMPLE = 3
 _ITERATIONS = 4000
 _BATCH = 500
 _REFINEMENTS = 5
+_MIRROR = np.array([-1.0, 1.0, 1.0])
+_MIRRORED = 1.5
+"""How many times as many matches must fit the mirrored scene for the transform not to be believed."""
 _SCALES = (1e-4, 1e4)
 """Ratio of the scenes' sizes in which a transform is believed."""
 
@@ -52,22 +55,40 @@ def align(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "n 3"]) -> Alignment
     if len(a) < LEAST_INLIERS:
         return None
     a, b = a.astype(np.float64), b.astype(np.float64)
-    size_a, size_b = extent(a), extent(b)
-    transform = _ransac(a, b, size_a, size_b)
-    if transform is None:
+    fitted = _fitted(a, b)
+    if fitted is None:
         return None
-    for _ in range(_REFINEMENTS):
-        fits = _errors(transform, a, b, size_a, size_b) <= REACH
-        if fits.sum() < LEAST_INLIERS:
-            return None
-        transform = similarity(a[fits], b[fits])
-    fits = _errors(transform, a, b, size_a, size_b) <= REACH
-    if fits.sum() < LEAST_INLIERS:
-        return None
+    transform, fits, reach = fitted
     scale = float(np.cbrt(np.linalg.det(transform[:3, :3])))
     # A wrong match ends somewhere on the other scene's surface, of about the square of its size.
-    sure = confidence(len(a), int(fits.sum()), _SAMPLE, np.pi * REACH**2)
+    placed = a @ transform[:3, :3].T + transform[:3, 3]
+    chance = chance_of_fitting(placed, b, reach, np.pi * REACH**2)
+    sure = confidence(len(a), int(fits.sum()), _SAMPLE, chance)
+    # Much of a scene lies on its own mirror image, turned the right way; the mirror image itself fits far better then.
+    mirrored = _fitted(a * _MIRROR, b)
+    if mirrored is not None and mirrored[1].sum() > _MIRRORED * fits.sum():
+        sure = 0.0
     return Alignment(transform, scale, np.flatnonzero(fits), sure)
+
+
+def _fitted(
+    a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "n 3"]
+) -> tuple[Float[np.ndarray, "4 4"], Bool[np.ndarray, " n"], float] | None:
+    """The transform that most matches fit, which those are, and the distance within which they do."""
+    size_a, size_b = extent(a), extent(b)
+    transform = _ransac(a, b, size_a, size_b)
+    for _ in range(_REFINEMENTS):
+        if transform is None:
+            return None
+        fits = _errors(transform, a, b, size_a, size_b) <= REACH
+        transform = similarity(a[fits], b[fits]) if fits.sum() >= LEAST_INLIERS else None
+    if transform is None:
+        return None
+    fits = _errors(transform, a, b, size_a, size_b) <= REACH
+    if fits.sum() < LEAST_INLIERS or on_a_line(b[fits]):
+        return None
+    scale = np.cbrt(np.abs(np.linalg.det(transform[:3, :3])))
+    return transform, fits, REACH * float(min(size_b, scale * size_a))
 
 
 def extent(points: Float[np.ndarray, "n 3"]) -> float:

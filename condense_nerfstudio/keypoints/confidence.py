@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from jaxtyping import Float
+
+_MOST_PAIRED = 500
+_LEAST_SPAN = 1e-3
+
 
 def confidence(matches: int, inliers: int, sample: int, chance: float) -> float:
     """One minus the number of false alarms, in 0..1.
@@ -27,6 +33,34 @@ def confidence(matches: int, inliers: int, sample: int, chance: float) -> float:
         + (inliers - sample) * math.log(chance)
     )
     return 1.0 - min(1.0, math.exp(min(log_alarms, 0.0)))
+
+
+def chance_of_fitting(
+    expected: Float[np.ndarray, "n d"], found: Float[np.ndarray, "n d"], reach: float, least: float
+) -> float:
+    """Probability that a wrong match fits a given pose: that anything matched lies near where anything is expected.
+
+    Counted over all pairs of matches, so that it is high where a pose lays the whole scene onto one spot, or where
+    everything that was matched lies on one.
+
+    Args:
+        expected: where the pose puts the matched points.
+        found: what they were matched with.
+        reach: distance within which a match fits.
+        least: the probability if things were spread evenly; the result is no smaller.
+    """
+    step = -(-len(expected) // _MOST_PAIRED)
+    gaps = np.linalg.norm(expected[::step, None] - found[None, ::step], axis=2)
+    near = gaps <= reach
+    count = len(near)
+    pairs = count * (count - 1)
+    return float(min(max((near.sum() - np.trace(near)) / max(pairs, 1), least), 1.0))
+
+
+def on_a_line(points: Float[np.ndarray, "n 3"]) -> bool:
+    """Whether points lie on a line or in one spot, so that a rotation about it cannot be known."""
+    spans = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    return bool(spans[1] <= _LEAST_SPAN * spans[0])
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from condense_nerfstudio.keypoints.confidence import confidence
+from condense_nerfstudio.keypoints.confidence import chance_of_fitting, confidence, on_a_line
 
 LEAST_INLIERS = 8
 """Matches that must agree on a pose; fewer agree by chance too often."""
@@ -85,8 +85,10 @@ def locate(
     images = intrinsics.undistorted(pixels) * focal
     camera = np.diag([focal, focal, 1.0])
     # Centred and of unit size: coordinates of a capture can lie far from its origin.
-    centre, size = positions.mean(axis=0), max(float(positions.std()), 1e-12)
-    points = (positions.astype(np.float64) - centre) / size
+    points = positions.astype(np.float64)
+    centre = points.mean(axis=0)
+    size = max(float((points - centre).std()), 1e-12)
+    points = (points - centre) / size
     reach = REACH_PIXELS / 1024.0 * max(intrinsics.width, intrinsics.height)
     found = _ransac(points, images, camera, reach)
     if found is None:
@@ -100,13 +102,14 @@ def locate(
             points[fits], images[fits], camera, _NO_LENS, rotation.copy(), translation.copy()
         )
         fits = _fitting(points, images, rotation, translation, focal, reach)
-    if fits.sum() < LEAST_INLIERS:
+    if fits.sum() < LEAST_INLIERS or on_a_line(points[fits]):
         return None
     to_camera, _ = cv2.Rodrigues(rotation)
     pose = np.eye(4)
     pose[:3, :3] = to_camera.T @ _TO_OPENGL
     pose[:3, 3] = -to_camera.T @ translation[:, 0] * size + centre
-    chance = np.pi * reach**2 / (intrinsics.width * intrinsics.height)
+    evenly = np.pi * reach**2 / (intrinsics.width * intrinsics.height)
+    chance = chance_of_fitting(_projected(points, rotation, translation, focal), images, reach, evenly)
     sure = confidence(len(points), int(fits.sum()), _SAMPLE, chance)
     return Location(pose, np.flatnonzero(fits), sure)
 
@@ -142,8 +145,17 @@ def _fitting(
     reach: float,
 ) -> Bool[np.ndarray, " n"]:
     """Which points lie in front of the camera and near their image."""
+    return np.linalg.norm(_projected(points, rotation, translation, focal) - images, axis=1) <= reach
+
+
+def _projected(
+    points: Float[np.ndarray, "n 3"],
+    rotation: Float[np.ndarray, "3 1"],
+    translation: Float[np.ndarray, "3 1"],
+    focal: float,
+) -> Float[np.ndarray, "n 2"]:
+    """Where a camera shows points; infinitely far away for those behind it."""
     to_camera, _ = cv2.Rodrigues(rotation)
     local = points @ to_camera.T + translation[:, 0]
-    ahead = local[:, 2] > 1e-6
-    expected = focal * local[:, :2] / np.where(ahead, local[:, 2], 1.0)[:, None]
-    return ahead & (np.linalg.norm(expected - images, axis=1) <= reach)
+    ahead = local[:, 2:] > 1e-6
+    return np.where(ahead, focal * local[:, :2] / np.where(ahead, local[:, 2:], 1.0), np.inf)

@@ -31,7 +31,8 @@ def match(
     columns = forward[rows]
     best = similarity[rows, columns]
     second = np.maximum(_second(similarity[rows]), _second(similarity[:, columns].T))
-    clear = _distance(best) <= max_ratio * _distance(second)
+    # Strictly nearer: of two exact copies, neither is meant.
+    clear = (_distance(best) < max_ratio * _distance(second)) | (max_ratio >= 1.0)
     order = np.argsort(-best[clear], kind="stable")
     return np.stack([rows[clear][order], columns[clear][order]], axis=1)
 

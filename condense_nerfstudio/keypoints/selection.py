@@ -39,7 +39,7 @@ def best_without_crowds(
     reach: float,
     most: int,
 ) -> Int[np.ndarray, " k"]:
-    """The best points, of which no more than some lie around any one of them while others are left.
+    """The best points, without those that have many better ones around them while others are left.
 
     Without a limit, points pile up on one textured spot, and photographs of the rest show none. Where points are spread
     evenly instead (adaptive non-maximal suppression: Brown, Szeliski and Winder, CVPR 2005), many are kept that another
@@ -50,7 +50,7 @@ def best_without_crowds(
         scores: the higher, the better.
         count: how many to choose; all where there are fewer.
         reach: distance within which points crowd each other.
-        most: points within that distance of a point from which on it is left out.
+        most: chosen, and so better, points within that distance of a point from which on it is left out.
 
     Returns:
         Indices of the chosen points, the best first.

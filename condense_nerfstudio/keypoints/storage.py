@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -49,7 +50,7 @@ def write_condensed_scene(scene: CondensedScene, folder: Path, overwrite: bool =
     try:
         contents = as_files(scene)
         from_files(contents)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"{folder} is not written, since the scene is faulty: {error}.") from error
     with complete_or_absent(folder) as partial:
         for name, content in contents.items():
@@ -79,12 +80,13 @@ def as_files(scene: CondensedScene) -> dict[str, bytes]:
     """The three files of a condensed scene, by name. The same scene gives the same bytes.
 
     Raises:
-        ValueError: it has no points.
+        ValueError: it has no points, or values that no reader takes.
     """
     points = scene.points
     if not len(points):
         raise ValueError("it has no key points")
     arrays = {key: getattr(points, key) for key in ("positions", "normals", "colors", "scales", "scores", "views")}
+    _check_points(arrays)
     tensors = {"descriptors": points.descriptors, **{f"features.{name}": v for name, v in points.features.items()}}
     data = {
         POINTS_FILE: points_as_ply(arrays),
@@ -144,40 +146,66 @@ def from_files(contents: Mapping[str, bytes]) -> CondensedScene:
 
 def _parse(content: bytes) -> dict[str, Any]:
     """The header, checked against the schema."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"it holds {constant}")
-
+    if len(content) > _LARGEST_JSON:
+        raise ValueError(f"{SCENE_FILE} is {len(content)} bytes long, {_LARGEST_JSON} at most are expected")
     try:
-        header = json.loads(content.decode(), parse_constant=refuse)
+        header = json.loads(content.decode(), parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{SCENE_FILE} cannot be read ({error})") from error
-    if isinstance(header, dict) and header.get("format") == "condensed scene":
-        version = header.get("version")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"{SCENE_FILE} is of version {version!r}, but this program reads {FORMAT_VERSION}")
-    for fault in _validator().iter_errors(header):
-        place = ".".join(str(step) for step in fault.absolute_path) or "the whole"
-        raise ValueError(f"{SCENE_FILE} is faulty: {place}: {_shortened(fault.message)}")
+        raise ValueError(f"{SCENE_FILE} cannot be read ({_shortened(str(error))})") from error
+    try:
+        if isinstance(header, dict) and header.get("format") == "condensed scene":
+            version = header.get("version")
+            if version != FORMAT_VERSION:
+                raise ValueError(f"it is of version {version!r}, but this program reads {FORMAT_VERSION}")
+        for fault in _validator().iter_errors(header):
+            place = ".".join(str(step) for step in fault.absolute_path) or "the whole"
+            raise ValueError(f"{place}: {_shortened(fault.message)}")
+        for name in ("world_to_nerf", "bounding_box"):
+            header[name] = _matrix(header[name], name)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{SCENE_FILE} is faulty: {_shortened(str(error))}") from error
     names = [card["name"] for card in header["teachers"]]
     if len(set(names)) < len(names):
         raise ValueError(f"{SCENE_FILE} is faulty: a teacher is named twice")
-    for name in ("world_to_nerf", "bounding_box"):
-        try:
-            header[name] = np.array(header[name], dtype=np.float64).astype(np.float32)
-        except OverflowError as error:
-            raise ValueError(f"{SCENE_FILE} is faulty: {name} is too large") from error
-        if not np.isfinite(header[name]).all():
-            raise ValueError(f"{SCENE_FILE} is faulty: {name} is not finite")
     return header
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it holds {constant}")
+
+
+def _finite(text: str) -> float:
+    """A number of the file; Python would read 1e999 as infinity."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"it holds {_shortened(text)}")
+    return value
+
+
+def _matrix(rows: Any, name: str) -> np.ndarray:
+    """Rows of numbers in single precision."""
+    try:
+        with np.errstate(over="ignore"):
+            matrix = np.array(rows, dtype=np.float64).astype(np.float32)
+    except OverflowError as error:
+        raise ValueError(f"{name} is too large") from error
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"{name} is too large")
+    return matrix
 
 
 @cache
 def _validator() -> Any:
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
+    def is_integer(_: Any, value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)  # JSON Schema itself takes 8.0 for one
+
+    strict = extend(
+        Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
+    )
     text = files("condense_nerfstudio.keypoints").joinpath("condensed_scene.schema.json").read_text()
-    return Draft202012Validator(json.loads(text))
+    return strict(json.loads(text))
 
 
 def _check_points(arrays: Mapping[str, np.ndarray]) -> None:
@@ -217,6 +245,8 @@ def _largest_size(header: Mapping[str, Any]) -> int:
 
 def _read_file(path: Path, largest: int) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path.name} is no file")
         size = path.stat().st_size
         if size > largest:
             raise ValueError(f"{path.name} is {size} bytes long, {largest} at most are expected")

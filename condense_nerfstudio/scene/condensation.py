@@ -50,7 +50,7 @@ def condense_scene(
     config = config or CondensationConfig()
     if pipeline.model.keypoints is None:
         raise UserError(
-            "The checkpoint has no key-point head: train the scene again with condense or condense-lite, a detector "
+            "The checkpoint has no key-point head: train the scene again with a detector "
             "(--pipeline.datamanager.detector.name xfeat) and a teacher."
         )
     detector = load_detector(pipeline.datamanager.config.detector, pipeline.device)

@@ -17,7 +17,7 @@ from condense_nerfstudio.keypoints.storage import write_condensed_scene
 from condense_nerfstudio.scene.condensation import condense_scene
 from condense_nerfstudio.scene.load import load_scene
 
-_ID = re.compile(r"[^/\\\x00-\x1f]{1,255}")
+_ID = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f]{1,255}")
 
 
 def export_keypoints(

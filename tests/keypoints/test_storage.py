@@ -191,7 +191,7 @@ def with_column(name: str, value: float, row: int = 7) -> Spoil:
     """One value of the points is another, with the right hash; a column that is missing is added."""
 
     def spoil(folder: Path) -> None:
-        ply = PlyData.read(str(folder / POINTS_FILE), mmap=False)
+        ply = PlyData.read(io.BytesIO((folder / POINTS_FILE).read_bytes()))
         rows: Any = ply["vertex"].data
         if name not in rows.dtype.names:
             wider = np.zeros(len(rows), dtype=[*rows.dtype.descr, (name, "<f4")])
@@ -375,8 +375,8 @@ HEADER = {
     "NaN": (with_text("0.30000001192092896", "NaN"), "NaN"),
     "Infinity": (with_text("0.30000001192092896", "-Infinity"), "Infinity"),
     "NaN in creation": (with_text('"threshold": 0.1', '"threshold": NaN'), "NaN"),
-    "1e999": (with_text("0.30000001192092896", "1e999"), "world_to_nerf"),
-    "1e999 in creation": (with_text('"threshold": 0.1', '"threshold": 1e999'), "creation"),
+    "1e999": (with_text("0.30000001192092896", "1e999"), "1e999"),
+    "1e999 in creation": (with_text('"threshold": 0.1', '"threshold": 1e999'), "1e999"),
     "1e39": (with_text("0.30000001192092896", "1e39"), "world_to_nerf"),
     "count of 10**400": (with_value("count", value=10**400), "count"),
     "width of 10**400": (with_value("teachers", 1, "dim", value=10**400), "dim"),
@@ -419,7 +419,7 @@ def test_faulty_features_with_the_right_hash_are_named(folder: Path, spoil: Spoi
     assert str(folder) in text and FEATURES_FILE in text and fault in text
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("spoil, fault", HEADER.values(), ids=HEADER)
 def test_a_faulty_header_is_named(folder: Path, spoil: Spoil, fault: str) -> None:
     spoil(folder)
@@ -440,13 +440,12 @@ def test_a_version_of_10_to_the_400_is_refused(folder: Path) -> None:
     assert SCENE_FILE in refusal(folder)
 
 
-@pytest.mark.parametrize("place", ['"A fox"', '"condensed scene"', "0.1", "20", '"r1"', "1,\n"])
-def test_brackets_as_deep_as_python_can_read_are_refused(folder: Path, place: str) -> None:
-    original = (folder / SCENE_FILE).read_text()
-    assert place in original
-    for depth in (*range(100, sys.getrecursionlimit(), 100), *range(sys.getrecursionlimit() - 150, 1100, 2)):
-        brackets = "[" * depth + "]" * depth
-        (folder / SCENE_FILE).write_text(original.replace(place, brackets + place[place.rfind(",") :], 1))
+@pytest.mark.parametrize("place", [("name",), ("creation", "threshold"), ("teachers", 0, "revision"), ("version",)])
+def test_brackets_as_deep_as_python_can_read_are_refused(folder: Path, place: tuple[str | int, ...]) -> None:
+    with_value(*place, value="brackets")(folder)
+    text = (folder / SCENE_FILE).read_text()
+    for depth in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit() + 10):
+        (folder / SCENE_FILE).write_text(text.replace('"brackets"', "[" * depth + "]" * depth))
         assert SCENE_FILE in refusal(folder), depth
 
 

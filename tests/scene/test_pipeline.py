@@ -2,72 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-import importlib
 from pathlib import Path
 
 import pytest
 import torch
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.engine.trainer import Trainer, TrainerConfig
+from nerfstudio.engine.trainer import Trainer
 
-from condense_nerfstudio.scene.pipeline import CondensePipeline, CondensePipelineConfig
+from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.teachers.config import TeacherConfig
 
-from ..teachers.tiny_models import save_tiny_clip, save_tiny_dinov2
-from .captures import write_capture
+from .trainings import small_config, small_pipeline_config, trained, write_folder
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A capture and tiny random teachers."""
-    folder = tmp_path_factory.mktemp("method")
-    write_capture(folder / "capture")
-    save_tiny_dinov2(folder / "dinov2")
-    save_tiny_clip(folder / "clip")
-    return folder
-
-
-def _config(folder: Path, output: Path) -> TrainerConfig:
-    """The method `condense`, reduced to a size for tests."""
-    module = importlib.import_module("condense_nerfstudio.method_configs.condense")
-    config = copy.deepcopy(module.method.config)
-    manager, model = config.pipeline.datamanager, config.pipeline.model
-    manager.data = folder / "capture"
-    manager.visual = TeacherConfig(name="dinov2", model=str(folder / "dinov2"), resolution=56)
-    manager.language = TeacherConfig(name="clip", model=str(folder / "clip"), resolution=64)
-    manager.train_num_rays_per_batch = manager.eval_num_rays_per_batch = 64
-    model.num_levels, model.log2_hashmap_size, model.max_res = 4, 10, 64
-    model.num_proposal_samples_per_ray, model.num_nerf_samples_per_ray = (16, 8), 8
-    model.feature_start = 0
-    model.average_init_density = 1.0  # so that there is something to see after two steps
-    config.machine.device_type = "cpu"
-    config.mixed_precision = False
-    config.max_num_iterations = 2
-    config.vis = "tensorboard"
-    config.output_dir, config.experiment_name, config.timestamp = output, "test", "run"
-    return config
-
-
-def _pipeline_config(folder: Path) -> CondensePipelineConfig:
-    """Its pipeline only, for tests that do not train."""
-    config = _config(folder, folder).pipeline
-    assert isinstance(config, CondensePipelineConfig)
-    return config
-
-
-def _trained(config: TrainerConfig) -> Trainer:
-    trainer = config.setup(local_rank=0, world_size=1)
-    trainer.setup()
-    config.save_config()
-    trainer.train()
-    return trainer
+    return write_folder(tmp_path_factory.mktemp("method"))
 
 
 @pytest.fixture(scope="module")
 def trainer(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     """Two steps of training."""
-    return _trained(_config(folder, tmp_path_factory.mktemp("outputs")))
+    return trained(small_config(folder, tmp_path_factory.mktemp("outputs")))
 
 
 @pytest.fixture
@@ -101,7 +58,7 @@ def test_the_same_seed_gives_the_same_numbers(folder: Path, tmp_path: Path) -> N
     states = []
     for run in ("first", "second"):
         torch.manual_seed(0)
-        states.append(_trained(_config(folder, tmp_path / run)).pipeline.state_dict())
+        states.append(trained(small_config(folder, tmp_path / run)).pipeline.state_dict())
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
@@ -150,7 +107,7 @@ def test_checkpoints_hold_no_teacher_and_open_without_one(folder: Path, pipeline
     assert all(key.startswith("_model.") for key in state)
     # The tiny teachers' own weights: their word and position embeddings would show.
     assert not [key for key in state if "embeddings" in key or "encoder" in key]
-    config = _pipeline_config(folder)
+    config = small_pipeline_config(folder)
     config.datamanager.visual.model = str(folder / "gone")
     config.datamanager.language.model = str(folder / "gone")
     viewed = config.setup(device="cpu", test_mode="test")
@@ -166,7 +123,7 @@ def test_checkpoints_hold_no_teacher_and_open_without_one(folder: Path, pipeline
 def test_a_checkpoint_of_another_teacher_is_refused(
     folder: Path, trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = _pipeline_config(folder)
+    config = small_pipeline_config(folder)
     config.datamanager.visual = TeacherConfig(name="none")
     pipeline = config.setup(device="cpu", test_mode="val")
     with pytest.raises(SystemExit) as error:
@@ -179,7 +136,7 @@ def test_a_checkpoint_of_another_teacher_is_refused(
 def test_a_checkpoint_of_other_sizes_is_refused(
     folder: Path, trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = _pipeline_config(folder)
+    config = small_pipeline_config(folder)
     config.model.hidden_dim_color = 32
     pipeline = config.setup(device="cpu", test_mode="test")
     with pytest.raises(SystemExit):
@@ -189,15 +146,15 @@ def test_a_checkpoint_of_other_sizes_is_refused(
 
 
 def test_training_resumes_where_it_was(folder: Path, trainer: Trainer, tmp_path: Path) -> None:
-    config = _config(folder, tmp_path)
+    config = small_config(folder, tmp_path)
     config.load_dir = trainer.checkpoint_dir
-    resumed = _trained(config)
+    resumed = trained(config)
     assert resumed.step == 3
     assert [path.name for path in resumed.checkpoint_dir.iterdir()] == ["step-000000003.ckpt"]
 
 
 def test_the_same_teacher_twice_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = _pipeline_config(folder)
+    config = small_pipeline_config(folder)
     config.datamanager.visual = config.datamanager.language
     with pytest.raises(SystemExit):
         config.setup(device="cpu", test_mode="val")
@@ -205,7 +162,7 @@ def test_the_same_teacher_twice_is_refused(folder: Path, capsys: pytest.CaptureF
 
 
 def test_without_teachers_it_is_a_plain_nerf(folder: Path) -> None:
-    config = _pipeline_config(folder)
+    config = small_pipeline_config(folder)
     config.datamanager.visual = TeacherConfig(name="none")
     config.datamanager.language = TeacherConfig(name="none")
     pipeline = config.setup(device="cpu", test_mode="val")
