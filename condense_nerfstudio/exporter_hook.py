@@ -10,29 +10,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from nerfstudio.utils.rich_utils import CONSOLE
 
+from condense_nerfstudio.keypoints.config import ExportConfig
+
 EXPORTER = "nerfstudio.scripts.exporter"
 
 
 @dataclass
-class ExportCondenseKeypoints:
+class ExportCondenseKeypoints(ExportConfig):
     """Export decorated key points of a scene trained with condense or condense-lite."""
-
-    load_config: Path
-    """The config.yml of the training."""
-    output_dir: Path
-    """The folder to make; its name becomes the scene's id."""
-    num_keypoints: int = 512
-    """How many key points to keep."""
-    id: str | None = None
-    """Another id for the scene."""
-    overwrite: bool = False
-    """Replace a condensed scene that is there already."""
 
     def main(self) -> None:
         """Exports; leaves with status 1 and one sentence after a user's error."""
@@ -40,7 +30,7 @@ class ExportCondenseKeypoints:
         from condense_nerfstudio.scene.pipeline import user_errors_exit
 
         with user_errors_exit():
-            result = export_keypoints(self.load_config, self.output_dir, self.num_keypoints, self.id, self.overwrite)
+            result = export_keypoints(self)
         CONSOLE.print(f"{result['keypoints']} key points in {result['path']}", soft_wrap=True)
 
 

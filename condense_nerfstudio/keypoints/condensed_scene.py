@@ -38,13 +38,6 @@ class KeyPoints:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitem__(self, keep: np.ndarray) -> KeyPoints:
-        arrays = {name: getattr(self, name)[keep] for name in POINT_FIELDS}
-        return KeyPoints(**arrays, features={name: value[keep] for name, value in self.features.items()})
-
-
-POINT_FIELDS = ("positions", "normals", "colors", "scales", "scores", "views", "descriptors")
-
 
 @dataclass(frozen=True)
 class NetworkCard:

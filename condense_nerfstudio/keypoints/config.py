@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 DetectorName = Literal["xfeat", "aliked", "gftt", "none"]
@@ -58,3 +59,19 @@ class CondensationConfig:
     """How many times as many points are looked at from their views as are kept."""
     max_looks: int = 8
     """Supporting views from which a point is looked at, the nearest first."""
+
+
+@dataclass
+class ExportConfig:
+    """What to condense, and where to: the flags of `condense keypoints` and ns-export condense-keypoints."""
+
+    load_config: Path
+    """The config.yml of the training."""
+    output_dir: Path
+    """The folder to make; its name becomes the scene's id."""
+    num_keypoints: int = 512
+    """How many key points to keep."""
+    id: str | None = None
+    """Another id for the scene."""
+    overwrite: bool = False
+    """Replace a condensed scene that is there already."""

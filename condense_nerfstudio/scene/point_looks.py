@@ -25,8 +25,6 @@ class Looks:
     """Which point each ray leads to."""
     views: Int[np.ndarray, " k"]
     """From which view."""
-    distances: Float[np.ndarray, " k"]
-    """How far the point is."""
     directions: Float[np.ndarray, "k 3"]
     answers: RayAnswers
     seen: Bool[np.ndarray, " k"]
@@ -64,10 +62,12 @@ def look_at(
     gap = np.abs(answers.distance.double().cpu().numpy() - distances)
     slack = config.depth_tolerance * distances + answers.spread.double().cpu().numpy()
     solid = answers.accumulation.cpu().numpy() > LEAST_ACCUMULATION
-    return Looks(points, seen_from, distances, directions, answers, solid & (gap <= slack))
+    return Looks(points, seen_from, directions, answers, solid & (gap <= slack))
 
 
-def normals(model: CondenseModel, tracks: Tracks, looks: Looks, views: Sequence[View], reach: Float[np.ndarray, " n"]):
+def normals(
+    model: CondenseModel, tracks: Tracks, looks: Looks, views: Sequence[View], reach: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "n 3"]:
     """Unit normals at points, towards the cameras: the mean over the views that see each.
 
     From each view, the surface is met by four rays around the point; the cross product of the lines between opposite
