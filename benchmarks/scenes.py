@@ -19,6 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from condense_nerfstudio.files import write_json
 
 DEMO_SEEDS = {"demo": 7, "demo_21": 21, "demo_42": 42}
@@ -49,6 +52,8 @@ def train(method: str, scene: str, data: Path, work: Path, seconds: float | None
     for name, value in parser.items():
         setattr(config.pipeline.datamanager.dataparser, name, value)
     config.experiment_name = scene  # a demo scene's folder is named otherwise
+    torch.manual_seed(config.machine.seed)
+    np.random.seed(config.machine.seed)
     start = time.perf_counter()
     trainer = config.setup(local_rank=0, world_size=1)
     trainer.setup()
