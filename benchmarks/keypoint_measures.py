@@ -83,10 +83,7 @@ def views_that_see(half: Half, positions: np.ndarray) -> np.ndarray:
 
 def _scored_by_detector(half: Half) -> np.ndarray:
     """Key points chosen by the 2D detector's own scores, as if there were no 3D key-point head."""
-    views = []
-    for view, (detections, _) in zip(half.views, half.photographs, strict=True):
-        full = max(float(np.quantile(detections.scores, 0.9)), 1e-12) if len(detections) else 1.0
-        views.append(replace(view, scores=np.minimum(detections.scores / full, 1.0).astype(np.float64)))
+    views = [replace(view, scores=view.strengths) for view in half.views]
     return half.to_world(choose(find_tracks(views, half.options), half.num_keypoints, half.options).positions)
 
 

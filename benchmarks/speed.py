@@ -64,18 +64,21 @@ def equal_settings(data: Path, rounds: int) -> dict[str, Any]:
 
 
 def cost_of_features(data: Path, rounds: int) -> dict[str, float]:
-    """A step of condense-lite with both teachers against one without, and the frames a second of its viewer."""
-    with contestants(data, ("condense_lite", {"feature_start": 0}), ("condense_lite", {"features": False})) as pair:
-        full, plain = pair
-        with_features, without = in_turns([lambda: full.ask("train", 10), lambda: plain.ask("train", 10)], rounds)
+    """A step and a frame of condense-lite with both teachers, and with key points too, against one without."""
+    kinds = {"feature_start": 0}, {"feature_start": 0, "keypoints": False}, {"features": False}
+    with contestants(data, *(("condense_lite", kind) for kind in kinds)) as sides:
+        all_step, step, rgb_step = in_turns([lambda side=side: side.ask("train", 10) for side in sides], rounds)
         size = (128, 128)
-        frame, rgb_frame = in_turns([lambda: full.ask("render", *size), lambda: plain.ask("render", *size)], rounds)
+        all_frame, frame, rgb_frame = in_turns([lambda side=side: side.ask("render", *size) for side in sides], rounds)
     return {
-        "rgb_milliseconds": 1000 * without,
-        "with_features_milliseconds": 1000 * with_features,
-        "ratio": with_features / without,
+        "rgb_milliseconds": 1000 * rgb_step,
+        "with_features_milliseconds": 1000 * step,
+        "ratio": step / rgb_step,
+        "with_keypoints_milliseconds": 1000 * all_step,
+        "ratio_with_keypoints": all_step / rgb_step,
         "rgb_frames_per_second_128": 1 / rgb_frame,
         "feature_frames_per_second_128": 1 / frame,
+        "keypoint_frames_per_second_128": 1 / all_frame,
     }
 
 
@@ -139,6 +142,8 @@ def table(result: dict[str, Any]) -> str:
         row = result["features"]
         without, full = row["rgb_milliseconds"], row["with_features_milliseconds"]
         rows.append(f"a step without and with features, ms | {without:.0f} | {full:.0f} | {row['ratio']:.2f}x")
+        full, ratio = row["with_keypoints_milliseconds"], row["ratio_with_keypoints"]
+        rows.append(f"a step with features and key points, ms | | {full:.0f} | {ratio:.2f}x")
         plain, frames = row["rgb_frames_per_second_128"], row["feature_frames_per_second_128"]
         rows.append(f"frames a second at 128x128, RGB and features | {plain:.1f} | {frames:.1f} |")
     for name, stage in result.get("equal_settings", {}).get("stages", {}).items():

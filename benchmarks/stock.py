@@ -47,9 +47,11 @@ def small_nerfacto() -> Any:
     return config
 
 
-def condense_lite(features: bool = True, feature_start: int | None = None) -> Any:
-    """Our method at its own settings, with or without teachers, with features from the step given."""
+def condense_lite(features: bool = True, keypoints: bool = True, feature_start: int | None = None) -> Any:
+    """Our method at its own settings, with or without teachers and detector, with features from the step given."""
     config = copy.deepcopy(all_methods["condense-lite"])
+    if not keypoints:
+        config.pipeline.datamanager.detector.name = "none"
     if not features:
         config.pipeline.datamanager.visual.name = config.pipeline.datamanager.language.name = "none"
     if feature_start is not None:

@@ -22,6 +22,17 @@ FULL_SCORE = 0.9
 _REACH = 3
 
 
+def relative_scores(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Scores of one photograph's detections in 0..1, whatever the detector measures them in.
+
+    Args:
+        scores: positive.
+    """
+    if not len(scores):
+        return scores
+    return np.minimum(scores / max(float(np.quantile(scores, FULL_SCORE)), 1e-12), 1.0)
+
+
 def heat_map(
     pixels: Float[np.ndarray, "n 2"], scores: Float[np.ndarray, " n"], seen_size: tuple[int, int]
 ) -> Float16[np.ndarray, "hh hw"]:
@@ -34,9 +45,7 @@ def heat_map(
     """
     shape = tuple(max(1, side // STRIDE) for side in seen_size)
     heat = np.zeros(shape, dtype=np.float32)
-    if not len(pixels):
-        return heat.astype(np.float16)
-    heights = np.minimum(scores / max(float(np.quantile(scores, FULL_SCORE)), 1e-12), 1.0)
+    heights = relative_scores(scores)
     # In cells, with the centre of a cell at a whole number.
     centres = pixels * (np.array(shape[::-1]) / np.array(seen_size[::-1])) - 0.5
     nearest = np.round(centres).astype(int)

@@ -38,7 +38,9 @@ class View:
     spreads: Float[np.ndarray, " n"]
     """How uncertain that is: half the width of the middle two thirds of the rendering weight."""
     scores: Float[np.ndarray, " n"]
-    """How much a key point each is, in 0..1."""
+    """What the field says: how much a key point each is, in 0..1."""
+    strengths: Float[np.ndarray, " n"]
+    """What the detector says, compared with the photograph's other detections, in 0..1."""
     descriptors: Float32[np.ndarray, "n d"]
     """Unit vectors."""
 
@@ -52,6 +54,8 @@ class Tracks:
     """In each view, the detection that supports the point; NO_DETECTION where none does."""
     scores: Float[np.ndarray, " m"]
     """Mean score of the supporting detections."""
+    strengths: Float[np.ndarray, " m"]
+    """Their mean strength."""
     pixels: Float[np.ndarray, " m"]
     """Side of a detector's pixel at the point, seen from the nearest supporting view, in the scene's units."""
 
@@ -59,7 +63,8 @@ class Tracks:
         return len(self.positions)
 
     def __getitem__(self, keep: Int[np.ndarray, " k"] | Bool[np.ndarray, " m"]) -> Tracks:
-        return Tracks(self.positions[keep], self.support[keep], self.scores[keep], self.pixels[keep])
+        arrays = (self.positions, self.support, self.scores, self.strengths, self.pixels)
+        return Tracks(*(array[keep] for array in arrays))
 
     @property
     def counts(self) -> Int[np.ndarray, " m"]:
@@ -68,8 +73,11 @@ class Tracks:
 
     @property
     def ranks(self) -> Float[np.ndarray, " m"]:
-        """How good a key point each is: its score, and, less and less, how many views agree on it."""
-        return self.scores * np.sqrt(self.counts)
+        """How good a key point each is: what the field says and, less, what the detector says and how many views agree.
+
+        Two trainings choose the same points most often with these exponents (docs/key_points.md).
+        """
+        return self.scores * np.sqrt(self.strengths) * self.counts**0.25
 
 
 def find_tracks(
@@ -191,14 +199,16 @@ def _located(
 
 
 def _tracks(views: Sequence[View], positions: Float[np.ndarray, "m 3"], support: Int[np.ndarray, "m v"]) -> Tracks:
-    """Tracks with their scores and the size of a pixel at each."""
-    total, count = np.zeros(len(positions)), np.zeros(len(positions))
+    """Tracks with the means over their detections and the size of a pixel at each."""
+    scores, strengths, count = np.zeros(len(positions)), np.zeros(len(positions)), np.zeros(len(positions))
     pixels = np.full(len(positions), np.inf)
     for v, view in enumerate(views):
         (rows,) = np.nonzero(support[:, v] != NO_DETECTION)
         detections = support[rows, v]
-        total[rows] += view.scores[detections]
+        scores[rows] += view.scores[detections]
+        strengths[rows] += view.strengths[detections]
         count[rows] += 1
         reach = np.linalg.norm(positions[rows] - view.centre, axis=1)
         pixels[rows] = np.minimum(pixels[rows], reach * view.pixel_angles[detections])
-    return Tracks(positions, support, total / np.maximum(count, 1), pixels)
+    count = np.maximum(count, 1)
+    return Tracks(positions, support, scores / count, strengths / count, pixels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -129,7 +129,7 @@ def _visible(pipeline: CondensePipeline, tracks: Tracks, views: Sequence[View], 
     looks = look_at(pipeline.model, tracks, views, config)
     support = tracks.support.copy()
     support[looks.points[~looks.seen], looks.views[~looks.seen]] = NO_DETECTION
-    seen = Tracks(tracks.positions, support, tracks.scores, tracks.pixels)
+    seen = replace(tracks, support=support)
     return seen[seen.counts >= config.min_views]
 
 

@@ -176,7 +176,7 @@ class CondenseDataManager(VanillaDataManager[CondenseDataset]):
         if self.test_mode == "val":
             self.train_pixel_sampler.load()
             self.train_dataset.metadata["feature_statistics"] = self._load_features()
-            self.train_dataset.metadata["has_detector"] = self._load_heat_maps()
+            self.train_dataset.metadata["has_heat_maps"] = self._load_heat_maps()
 
     def setup_eval(self) -> None:
         """Gets ready to draw rays and whole images for evaluation; while training, reads the images at once."""
@@ -232,8 +232,11 @@ class CondenseDataManager(VanillaDataManager[CondenseDataset]):
         return cached_detections(images, detector, self.config.cache_dir or default_cache_root())
 
     def _load_heat_maps(self) -> bool:
-        """Fetches the detector's heat maps of the training images; says whether there is a detector."""
-        if self.config.detector.name == "none":
+        """Fetches the detector's heat maps of the training images; says whether there are key-point heads to train.
+
+        Without a teacher there are none: no pixels are drawn image by image then.
+        """
+        if self.config.detector.name == "none" or not self._train_maps:
             return False
         found = self.detections(load_detector(self.config.detector, self.device), self.train_dataset.image_filenames)
         self._train_heat = [detections.heat for detections in found]

@@ -75,7 +75,7 @@ class CondenseModel(NerfactoModel):
         for name, values in statistics.items():
             self.head(name).start_from(values)
             self.head(name).revision = metadata["teacher_revisions"][name]
-        if metadata.get("has_detector", False):
+        if metadata.get("has_heat_maps", False):
             self._build_keypoint_heads()
         self._populate_rendering()
 
@@ -121,9 +121,7 @@ class CondenseModel(NerfactoModel):
             self.heads[name] = TeacherHead(dim, feature_dims[name], config.adapter_dim, config.adapter_kernel)
 
     def _build_keypoint_heads(self) -> None:
-        """Makes the key-point heads; without a teacher there are no rays to train them on."""
-        if not self.heads:
-            return
+        """Makes the key-point heads; the 2D one reads the first teacher's features."""
         config = self.config
         self.keypoints = KeypointHeads(
             KeypointField(config.keypoint_grid, config.keypoint_hidden_dim, config.backend),

@@ -8,6 +8,7 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 
 from condense_nerfstudio.keypoints.detection import Detections
+from condense_nerfstudio.keypoints.heat_map import relative_scores
 from condense_nerfstudio.keypoints.tracks import View
 from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.scene.ray_answers import look_along
@@ -39,6 +40,7 @@ def posed_view(pipeline: CondensePipeline, index: int, detections: Detections) -
         distances=plain(torch.where(seen, answers.distance, torch.nan)),
         spreads=plain(answers.spread),
         scores=plain(answers.keypoint),
+        strengths=relative_scores(detections.scores).astype(np.float64),
         descriptors=detections.descriptors.astype(np.float32),
     )
 

@@ -105,7 +105,7 @@ def test_one_wrong_descriptor_does_not_spoil_the_mean() -> None:
     views = [photograph_of(world, c) for c in range(5)]
     wrong = np.roll(world.descriptors, 7, axis=1)
     views[2] = View(**{**vars(views[2]), "descriptors": wrong})
-    tracks = Tracks(world.positions, np.zeros((1, 5), dtype=np.int32), np.ones(1), np.ones(1))
+    tracks = Tracks(world.positions, np.zeros((1, 5), dtype=np.int32), np.ones(1), np.ones(1), np.ones(1))
     mean = mean_descriptors(tracks, views)
     plain = (4 * world.descriptors + wrong) / np.linalg.norm(4 * world.descriptors + wrong)
     assert np.linalg.norm(mean) == pytest.approx(1.0, abs=1e-5)

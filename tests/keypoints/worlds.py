@@ -63,5 +63,6 @@ def photograph_of(
         distances=distances * (1 + random.normal(size=count) * depth_noise),
         spreads=np.full(count, 0.01),
         scores=np.linspace(0.9, 0.3, len(world.positions))[shown],
+        strengths=np.full(count, 0.5),
         descriptors=world.descriptors[shown],
     )
