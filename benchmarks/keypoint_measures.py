@@ -40,8 +40,8 @@ def repeatability(a: Half, b: Half) -> dict[str, dict[str, float]]:
     size = extent(np.concatenate([a.scene.points.positions, b.scene.points.positions]))
     result = {}
     for name, kind in kinds.items():
-        points = kind(a, b), kind(b, a)
-        shares = [_found_again(*points, NEAR * size, b), _found_again(*points[::-1], NEAR * size, a)]
+        own, others = kind(a, b), kind(b, a)
+        shares = [_found_again(own, others, NEAR * size, b), _found_again(others, own, NEAR * size, a)]
         result[name] = {key: float(np.mean([share[key] for share in shares])) for key in shares[0]}
     return result
 

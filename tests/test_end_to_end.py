@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from plyfile import PlyData
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.files import make_folder
@@ -83,11 +84,15 @@ def test_evaluate_prints_one_json_object(config: Path, work: Path) -> None:
 
 
 def test_render_leaves_pictures_and_a_summary(config: Path, work: Path) -> None:
-    run("condense", "render", "--load-config", config, "--output-dir", "pictures", "--text", "a cat", cwd=work)
+    options = ("--text", "a cat", "--threshold", "0.01", "--video", "--points")
+    run("condense", "render", "--load-config", config, "--output-dir", "pictures", *options, cwd=work)
     summary = json.loads((work / "pictures/summary.json").read_text())
-    assert summary["phrases"] == ["a cat"] and summary["views"]
+    assert summary["phrases"] == ["a cat"] and summary["views"] and list(summary["places"]) == ["a cat"]
     sheet = Image.open(work / summary["views"][0]["sheet"])
     assert sheet.width == 6 * 64 and np.asarray(sheet).std() > 10
+    assert (work / "pictures/overlay_0.mp4").stat().st_size > 500
+    cloud = PlyData.read(str(work / "pictures/highlighted.ply"))["vertex"]
+    assert len(cloud.data) and (cloud["relevancy_0"] > 0.01).all()
 
 
 def test_stock_commands_work_on_the_result(config: Path, work: Path) -> None:

@@ -1,4 +1,4 @@
-"""`condense render`: pictures of a trained scene's held-out views, and where phrases are found in them."""
+"""`condense render`: pictures of a trained scene, and where phrases are found in them and in space."""
 
 from __future__ import annotations
 
@@ -20,19 +20,30 @@ class Render:
     """Folder for the pictures and summary.json; it is made where it does not exist."""
     text: tuple[str, ...] = ()
     """Phrases to look for, such as "a cat"."""
+    threshold: float | None = None
+    """Relevancy in 0..1 above which something answers a phrase (default: the language teacher's own)."""
+    camera_path: Path | None = None
+    """Render this camera path, as the viewer's Render tab saves it, and not the held-out views."""
+    video: bool = False
+    """Write every kind of picture as an MP4 file, too."""
+    points: bool = False
+    """Write the points of the surface that answer a phrase as highlighted.ply, with their relevancy."""
     json: bool = False
     """Print the summary as one JSON object."""
 
     def run(self) -> dict[str, Any]:
         """Renders, and writes summary.json last."""
+        from condense_nerfstudio.scene.answers import render_answers
         from condense_nerfstudio.scene.load import load_scene
-        from condense_nerfstudio.scene.pictures import render_pictures
+        from condense_nerfstudio.scene.text import checked_phrases
 
-        pipeline = load_scene(self.load_config, self.text)
+        phrases = checked_phrases(self.text)
+        check_options(self)
+        pipeline = load_scene(self.load_config, phrases)
         make_folder(self.output_dir)
-        threshold = pipeline.model.text.threshold if self.text and pipeline.model.text is not None else None
-        views = render_pictures(pipeline, self.output_dir)
-        summary = {"phrases": list(self.text), "threshold": threshold, "views": views}
+        summary = render_answers(
+            pipeline, self.output_dir, self.threshold, self.camera_path, video=self.video, points=self.points
+        )
         write_json(self.output_dir / "summary.json", summary)
         return summary
 
@@ -45,4 +56,24 @@ class Render:
                 found = answer["relevancy"] > result["threshold"]
                 where = f"at column {column}, row {row}" if found else f"not found (threshold {result['threshold']})"
                 print(f'  "{phrase}": relevancy {answer["relevancy"]:.2f}, {where}')
+        for phrase, place in result["places"].items():
+            if place is None:
+                print(f'"{phrase}" is nowhere in the scene')
+            else:
+                position, size = (", ".join(f"{v:.3g}" for v in place[key]) for key in ("position", "size"))
+                print(f'"{phrase}" is at ({position}), {size} across, relevancy {place["score"]:.2f}')
         print(self.output_dir / "summary.json")
+
+
+def check_options(command: Render) -> None:
+    """Refuses options that do not fit, before anything is loaded.
+
+    Raises:
+        UserError: the threshold is out of range, or points are asked for without a phrase.
+    """
+    from condense_nerfstudio.errors import UserError
+
+    if command.threshold is not None and not 0.0 <= command.threshold <= 1.0:
+        raise UserError(f"--threshold is {command.threshold:g}: give a number from 0 to 1.")
+    if command.points and not command.text:
+        raise UserError("--points needs phrases: pass --text, too.")

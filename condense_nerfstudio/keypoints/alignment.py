@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from condense_nerfstudio.keypoints.confidence import chance_of_fitting, confidence, on_a_line
 

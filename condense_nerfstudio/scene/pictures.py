@@ -17,6 +17,8 @@ from rich.progress import track
 from torch import Tensor
 
 from condense_nerfstudio.scene.pipeline import CondensePipeline
+from condense_nerfstudio.scene.shots import Shot
+from condense_nerfstudio.scene.video import write_video
 
 Picture = npt.NDArray[np.uint8]
 
@@ -27,19 +29,20 @@ CAPTION_HEIGHT = 18
 
 
 def pictures_of_view(
-    outputs: Mapping[str, Tensor], photograph: Tensor, phrases: Sequence[str], threshold: float
+    outputs: Mapping[str, Tensor], photograph: Tensor | None, phrases: Sequence[str], threshold: float
 ) -> dict[str, Picture]:
     """The pictures of one rendered view, by name.
 
     Args:
         outputs: what the model renders for the view, of shape (height, width, channels).
-        photograph: the view's photograph, of shape (height, width, 3).
+        photograph: the view's photograph, of shape (height, width, 3); None where there is none.
         phrases: the phrases of the outputs relevancy_<i>.
         threshold: relevancy above which a pixel answers a phrase.
     """
     near, far = torch.quantile(outputs["depth"], torch.tensor(DEPTH_QUANTILES)).tolist()
     depth = colormaps.apply_depth_colormap(outputs["depth"], near_plane=near, far_plane=max(far, near + 1e-6))
-    pictures = {"photograph": photograph, "rgb": outputs["rgb"], "depth": depth}
+    pictures = {} if photograph is None else {"photograph": photograph}
+    pictures.update({"rgb": outputs["rgb"], "depth": depth})
     pictures.update({name: value for name, value in outputs.items() if name.endswith("_pca")})
     for i in range(len(phrases)):
         relevancy = outputs[f"relevancy_{i}"]
@@ -86,34 +89,41 @@ def sheet(pictures: Mapping[str, Picture], captions: Mapping[str, str]) -> Image
 
 
 @torch.no_grad()
-def render_pictures(pipeline: CondensePipeline, output_dir: Path) -> list[dict[str, Any]]:
-    """Writes the pictures of every held-out view, and a sheet of each view.
+def render_pictures(
+    pipeline: CondensePipeline, shots: Sequence[Shot], output_dir: Path, threshold: float, video: bool = False
+) -> list[dict[str, Any]]:
+    """Writes the pictures of every view, and a sheet of each.
 
     Args:
         pipeline: the scene, in evaluation mode; its phrases are those of its model's configuration.
+        shots: what to render.
         output_dir: an existing folder.
+        threshold: relevancy above which a pixel answers a phrase.
+        video: whether to write each kind of picture as a video of all shots, too.
 
     Returns:
         For each view its name, the sheet's file, and for every phrase the highest relevancy and its pixel.
     """
     phrases = pipeline.model.config.phrases
-    threshold = pipeline.model.text.threshold if phrases and pipeline.model.text else 1.0
     captions = {"photograph": "photograph", "rgb": "rendered", "depth": "depth"}
     captions.update({f"{name}_pca": f"{name} features" for name in pipeline.model.heads})
     captions.update({f"overlay_{i}": f'"{phrase}"' for i, phrase in enumerate(phrases)})
-    views = []
-    loader = pipeline.datamanager.fixed_indices_eval_dataloader
-    for camera, batch in track(loader, "Rendering views", len(loader), console=Console(stderr=True)):
-        name = pipeline.datamanager.eval_dataset.image_filenames[batch["image_idx"]].stem
-        outputs = pipeline.model.get_outputs_for_camera(camera)
-        pictures = pictures_of_view(outputs, batch["image"][..., :3], phrases, threshold)
-        for picture_name, picture in pictures.items():
-            Image.fromarray(picture).save(output_dir / f"{name}_{picture_name}.png")
-        file = output_dir / f"{name}_sheet.png"
-        sheet(pictures, captions).save(file)
+    summaries, names = [], []
+    for shot in track(shots, "Rendering views", console=Console(stderr=True)):
+        outputs = pipeline.model.get_outputs_for_camera(shot.camera)
+        pictures = pictures_of_view(outputs, shot.photograph, phrases, threshold)
+        names = list(pictures)
+        for name, picture in pictures.items():
+            Image.fromarray(picture).save(output_dir / f"{shot.name}_{name}.png")
+        file = output_dir / f"{shot.name}_sheet.png"
+        sheet(pictures, {name: captions[name] for name in captions if name in pictures}).save(file)
         answers = {phrase: peak(outputs[f"relevancy_{i}"]) for i, phrase in enumerate(phrases)}
-        views.append({"view": name, "sheet": str(file), "phrases": answers})
-    return views
+        summaries.append({"view": shot.name, "sheet": str(file), "phrases": answers})
+    if video:
+        for name in names:
+            files = [output_dir / f"{shot.name}_{name}.png" for shot in shots]
+            write_video(output_dir / f"{name}.mp4", (np.asarray(Image.open(f)) for f in files), shots[0].rate)
+    return summaries
 
 
 def peak(relevancy: Float[Tensor, "h w 1"]) -> dict[str, Any]:

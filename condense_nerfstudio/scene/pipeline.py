@@ -16,7 +16,7 @@ from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.scene.data_manager import CondenseDataManager, CondenseDataManagerConfig
 from condense_nerfstudio.scene.model import CondenseModel
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
-from condense_nerfstudio.scene.text import TextEncoder
+from condense_nerfstudio.scene.text import TextEncoder, checked_phrases
 from condense_nerfstudio.scene.warm_up import compile_in_background
 
 
@@ -64,9 +64,8 @@ class CondensePipeline(VanillaPipeline):
             return
         if self.model.text is None:
             raise UserError("Phrases need a language teacher: set --pipeline.datamanager.language.name.")
-        if not all(phrase.strip() for phrase in phrases):
-            raise UserError("A phrase is empty: pass phrases such as 'a cat'.")
-        self.model.text.encode(phrases)
+        self.config.model.phrases = checked_phrases(phrases)
+        self.model.text.encode(self.config.model.phrases)
 
     @property
     def model(self) -> CondenseModel:

@@ -8,10 +8,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.teachers.config import TeacherConfig
 from condense_nerfstudio.teachers.protocol import LanguageTeacher
 from condense_nerfstudio.teachers.registry import load_language_teacher
 from condense_nerfstudio.teachers.relevancy import relevancy
+
+MOST_PHRASES = 32
+LONGEST_PHRASE = 300
+"""Characters; language teachers read no more than a sentence."""
+
+
+def checked_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
+    """Phrases as they are asked, without spaces around them.
+
+    Raises:
+        UserError: there are too many, or one is empty, too long, or holds control characters.
+    """
+    if len(phrases) > MOST_PHRASES:
+        raise UserError(f"{len(phrases)} phrases are too many at once: ask {MOST_PHRASES} at most.")
+    stripped = tuple(phrase.strip() for phrase in phrases)
+    for phrase in stripped:
+        if not phrase:
+            raise UserError("A phrase is empty: pass phrases such as 'a cat'.")
+        if len(phrase) > LONGEST_PHRASE:
+            raise UserError(f"A phrase has {len(phrase)} characters: use {LONGEST_PHRASE} at most.")
+        if not phrase.isprintable():
+            raise UserError(f"The phrase {phrase!r} has control characters: type it anew.")
+    return stripped
 
 
 class TextEncoder:

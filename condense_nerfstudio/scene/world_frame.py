@@ -34,6 +34,17 @@ def world_to_nerf(parser: DataParser, outputs: DataparserOutputs) -> Float[np.nd
     return transform
 
 
+def to_world(frame: Float[np.ndarray, "4 4"], positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    """Positions in nerfstudio's frame as positions in the data set's.
+
+    Args:
+        frame: what :func:`world_to_nerf` gives.
+        positions: in nerfstudio's frame.
+    """
+    inverse = np.linalg.inv(frame)
+    return positions @ inverse[:3, :3].T + inverse[:3, 3]
+
+
 def _applied(data: Path) -> tuple[Float[np.ndarray, "3 4"], float]:
     """What transforms.json says, or implies, was applied to its poses; as nerfstudio's data parser reads it."""
     file = data if data.suffix == ".json" else data / "transforms.json"

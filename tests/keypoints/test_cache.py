@@ -27,8 +27,8 @@ class Counting(GfttDetector):
         return super().detect(image)
 
 
-def detector(**options: int) -> Counting:
-    return Counting(DetectorConfig("gftt", **options), torch.device("cpu"))
+def detector(max_keypoints: int = 100) -> Counting:
+    return Counting(DetectorConfig("gftt", max_keypoints=max_keypoints), torch.device("cpu"))
 
 
 @pytest.fixture

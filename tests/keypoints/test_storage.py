@@ -26,7 +26,6 @@ from safetensors.numpy import load, save
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import (
     FEATURES_FILE,
-    POINT_FIELDS,
     POINTS_FILE,
     SCENE_FILE,
     CondensedScene,
@@ -53,6 +52,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+ARRAYS = ("positions", "normals", "colors", "scales", "scores", "views", "descriptors")
+
+
 def header_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / SCENE_FILE).read_bytes())
 
@@ -62,7 +64,7 @@ def assert_equal(a: CondensedScene, b: CondensedScene) -> None:
         assert getattr(a, name) == getattr(b, name), name
     np.testing.assert_array_equal(a.world_to_nerf, b.world_to_nerf)
     assert list(a.points.features) == list(b.points.features)
-    for name in POINT_FIELDS:
+    for name in ARRAYS:
         np.testing.assert_array_equal(getattr(a.points, name), getattr(b.points, name), strict=True)
     for name, features in a.points.features.items():
         np.testing.assert_array_equal(features, b.points.features[name], strict=True)
@@ -70,7 +72,7 @@ def assert_equal(a: CondensedScene, b: CondensedScene) -> None:
 
 def all_finite(scene: CondensedScene) -> bool:
     points = scene.points
-    arrays = [getattr(points, name) for name in POINT_FIELDS]
+    arrays = [getattr(points, name) for name in ARRAYS]
     return all(np.isfinite(array).all() for array in (scene.world_to_nerf, *arrays, *points.features.values()))
 
 
@@ -107,14 +109,6 @@ def test_the_layout_in_memory_changes_no_byte() -> None:
 def test_a_scene_without_teachers_and_with_foreign_letters_is_kept() -> None:
     scene = make_scene(teachers=(), features={}, id="Küche 2.0", name='"厨房" 🦊\n')
     assert_equal(from_files(as_files(scene)), scene)
-
-
-def test_chosen_points_make_a_scene() -> None:
-    scene = make_scene()
-    keep = np.array([7, 3, 19])
-    chosen = from_files(as_files(replace(scene, points=scene.points[keep])))
-    np.testing.assert_array_equal(chosen.points.positions, scene.points.positions[keep])
-    np.testing.assert_array_equal(chosen.points.features["clip"], scene.points.features["clip"][keep])
 
 
 def test_plyfile_reads_the_points(folder: Path) -> None:

@@ -20,7 +20,7 @@ CONFIG = CondensationConfig()
 def found_points(tracks: Tracks, world: World) -> tuple[np.ndarray, np.ndarray]:
     """Distance of each track from the nearest true point, and which that is."""
     distance, nearest = KDTree(world.positions).query(tracks.positions)
-    return distance, nearest
+    return np.asarray(distance), np.asarray(nearest)
 
 
 def test_points_that_all_views_detect_are_found_where_they_are() -> None:

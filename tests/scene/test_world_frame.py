@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def _moved(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", [_plain, _applied, _applied_scale, _colmap, _moved])
 @pytest.mark.parametrize("orientation", ["up", "none"])
-def test_cameras_go_where_nerfstudio_puts_them(tmp_path: Path, kind, orientation: str) -> None:
+def test_cameras_go_where_nerfstudio_puts_them(tmp_path: Path, kind, orientation: Literal["up", "none"]) -> None:
     folder = write_capture(tmp_path / "capture")
     kind(folder)
     parser = NerfstudioDataParserConfig(

@@ -1,0 +1,115 @@
+"""Where in the scene phrases are answered: position, box and points, in the data set's frame."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from plyfile import PlyData, PlyElement
+
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.files import replace_file
+from condense_nerfstudio.scene.pipeline import CondensePipeline
+from condense_nerfstudio.scene.region import answering_region
+from condense_nerfstudio.scene.surface_cloud import SurfaceCloud
+from condense_nerfstudio.scene.world_frame import to_world, world_to_nerf
+
+
+@torch.no_grad()
+def cloud_relevancy(
+    pipeline: CondensePipeline, cloud: SurfaceCloud, phrases: Sequence[str]
+) -> Float[np.ndarray, "n phrases"]:
+    """Relevancy of every point of a cloud to phrases.
+
+    Args:
+        pipeline: the scene, with a language teacher.
+        cloud: of its surface.
+        phrases: what to look for.
+    """
+    text = pipeline.model.text
+    assert text is not None
+    features = pipeline.model.head(text.teacher_name).uncenter(cloud.features[text.teacher_name])
+    return text.relevancy(features, phrases).cpu().numpy()
+
+
+def find_places(
+    pipeline: CondensePipeline,
+    cloud: SurfaceCloud,
+    relevancy: Float[np.ndarray, "n phrases"],
+    threshold: float,
+) -> list[dict[str, Any] | None]:
+    """For each phrase the connected region that answers it.
+
+    Returns:
+        "position" (of the highest relevancy), "score" (that relevancy), "box" (smallest and largest coordinates),
+        "size", "centroid" and "points" (how many of the cloud); None for a phrase that nothing answers.
+    """
+    positions = _in_world(pipeline, cloud)
+    places: list[dict[str, Any] | None] = []
+    for scores in relevancy.T:
+        region = answering_region(positions, scores, threshold)
+        places.append(
+            None
+            if region is None
+            else {
+                "position": region.peak.tolist(),
+                "score": region.score,
+                "box": region.box.tolist(),
+                "size": region.size.tolist(),
+                "centroid": region.centroid.tolist(),
+                "points": len(region.indices),
+            }
+        )
+    return places
+
+
+def write_highlighted(
+    path: Path,
+    pipeline: CondensePipeline,
+    cloud: SurfaceCloud,
+    relevancy: Float[np.ndarray, "n phrases"],
+    threshold: float,
+) -> int:
+    """Writes the points that answer any phrase as a PLY file, with a column of relevancy for each phrase.
+
+    Args:
+        path: the file.
+        pipeline: the scene.
+        cloud: of its surface.
+        relevancy: of the cloud's points.
+        threshold: relevancy above which a point answers.
+
+    Returns:
+        The number of points.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    answering = (relevancy > threshold).any(axis=1)
+    columns = dict(zip("xyz", _in_world(pipeline, cloud)[answering].T, strict=True))
+    colors = (cloud.colors.cpu().numpy()[answering] * 255).round().astype(np.uint8)
+    columns.update(dict(zip(("red", "green", "blue"), colors.T, strict=True)))
+    columns.update({f"relevancy_{i}": values for i, values in enumerate(relevancy[answering].T)})
+    types = [(name, "u1" if values.dtype == np.uint8 else "<f4") for name, values in columns.items()]
+    rows = np.empty(int(answering.sum()), dtype=types)
+    for name, values in columns.items():
+        rows[name] = values
+    file = io.BytesIO()
+    PlyData([PlyElement.describe(rows, "vertex")], byte_order="<").write(file)
+    try:
+        replace_file(path, file.getvalue())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
+    return len(rows)
+
+
+def _in_world(pipeline: CondensePipeline, cloud: SurfaceCloud) -> Float[np.ndarray, "n 3"]:
+    """The cloud's positions in the data set's frame."""
+    manager = pipeline.datamanager
+    frame = world_to_nerf(manager.dataparser, manager.train_dataparser_outputs)
+    return to_world(frame, cloud.positions.double().cpu().numpy())
