@@ -75,9 +75,9 @@ class Tracks:
     def ranks(self) -> Float[np.ndarray, " m"]:
         """How good a key point each is: what the field says and, less, what the detector says and how many views agree.
 
-        Two trainings choose the same points most often with these exponents (docs/key_points.md).
+        Two trainings choose the same points more often than by any of the three alone (docs/key_points.md).
         """
-        return self.scores * np.sqrt(self.strengths) * self.counts**0.25
+        return self.scores * np.sqrt(self.strengths * self.counts)
 
 
 def find_tracks(
