@@ -83,18 +83,6 @@ def test_evaluate_prints_one_json_object(config: Path, work: Path) -> None:
     assert 0 <= result["questions"]["peak"] <= 1
 
 
-def test_render_leaves_pictures_and_a_summary(config: Path, work: Path) -> None:
-    options = ("--text", "a cat", "--threshold", "0.01", "--video", "--points")
-    run("condense", "render", "--load-config", config, "--output-dir", "pictures", *options, cwd=work)
-    summary = json.loads((work / "pictures/summary.json").read_text())
-    assert summary["phrases"] == ["a cat"] and summary["views"] and list(summary["places"]) == ["a cat"]
-    sheet = Image.open(work / summary["views"][0]["sheet"])
-    assert sheet.width == 6 * 64 and np.asarray(sheet).std() > 10
-    assert (work / "pictures/overlay_0.mp4").stat().st_size > 500
-    cloud = PlyData.read(str(work / "pictures/highlighted.ply"))["vertex"]
-    assert len(cloud.data) and (cloud["relevancy_0"] > 0.01).all()
-
-
 def test_stock_commands_work_on_the_result(config: Path, work: Path) -> None:
     run("ns-eval", "--load-config", config, "--output-path", "eval.json", cwd=work)
     assert json.loads((work / "eval.json").read_text())["results"]["psnr"] > 5
@@ -179,6 +167,18 @@ def test_the_example_draws_key_points_over_every_held_out_view(longer: Path, wor
     run("python", example, longer, "scenes/drawn", "drawings", cwd=work)
     drawings = list((work / "drawings").iterdir())
     assert len(drawings) == 2 and all(Image.open(file).width == 5 * 2 * 96 for file in drawings)
+
+
+def test_render_leaves_pictures_and_a_summary(longer: Path, work: Path) -> None:
+    options = ("--text", "a cat", "--threshold", "0", "--video", "--points")
+    run("condense", "render", "--load-config", longer, "--output-dir", "pictures", *options, cwd=work)
+    summary = json.loads((work / "pictures/summary.json").read_text())
+    assert summary["phrases"] == ["a cat"] and summary["views"] and list(summary["places"]) == ["a cat"]
+    sheet = Image.open(work / summary["views"][0]["sheet"])
+    assert sheet.width == 6 * 96 and np.asarray(sheet).std() > 10
+    assert (work / "pictures/overlay_0.mp4").stat().st_size > 500
+    cloud = PlyData.read(str(work / "pictures/highlighted.ply"))["vertex"]
+    assert len(cloud.data) and (cloud["relevancy_0"] > 0).all()
 
 
 def test_condense_trains_with_dinov2_and_clip_from_folders(work: Path, shared: Path) -> None:
