@@ -14,8 +14,6 @@ from condense_nerfstudio.files import check_replaceable
 from condense_nerfstudio.keypoints.condensed_scene import SCENE_FILE
 from condense_nerfstudio.keypoints.config import ExportConfig
 from condense_nerfstudio.keypoints.storage import write_condensed_scene
-from condense_nerfstudio.scene.condensation import condense_scene
-from condense_nerfstudio.scene.load import load_scene
 
 _ID = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f]{1,255}")
 
@@ -39,6 +37,10 @@ def export_keypoints(config: ExportConfig) -> dict[str, Any]:
     if config.num_keypoints < 1:
         raise UserError(f"--num-keypoints is {config.num_keypoints}: give a positive number.")
     check_replaceable(folder, SCENE_FILE, "condensed scene", config.overwrite)
+    # Imported late: a refusal should not take as long as nerfstudio's imports.
+    from condense_nerfstudio.scene.condensation import condense_scene
+    from condense_nerfstudio.scene.load import load_scene
+
     pipeline = load_scene(config.load_config)
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("Condensing", total=1.0)
@@ -50,7 +52,7 @@ def export_keypoints(config: ExportConfig) -> dict[str, Any]:
         )
     write_condensed_scene(scene, folder, config.overwrite)
     if len(scene.points) < config.num_keypoints:
-        print(f"condense: the scene has {len(scene.points)} key points, not {config.num_keypoints}.", file=sys.stderr)
+        print(f"condense: there are no more than {len(scene.points)} key points in the scene.", file=sys.stderr)
     return {
         "scene": scene.id,
         "path": str(folder),

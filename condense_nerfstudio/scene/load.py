@@ -38,7 +38,10 @@ def load_scene(config_path: Path, phrases: Sequence[str] = ()) -> CondensePipeli
                 f"{config_path} was trained with {config.method_name}: train the scene with condense or condense-lite."
             )
         if not any(config.get_checkpoint_dir().glob("*.ckpt")):
-            raise UserError(f"{config.get_checkpoint_dir()} holds no checkpoint: train the scene first.")
+            raise UserError(
+                f"{config.get_checkpoint_dir()} holds no checkpoint: train the scene first, or, if that path is "
+                "relative, go to the folder in which it was trained."
+            )
         config.pipeline.model.phrases = tuple(phrases)
         return config
 
