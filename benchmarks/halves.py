@@ -15,6 +15,7 @@ from condense_nerfstudio.keypoints.detection import Detections, load_detector
 from condense_nerfstudio.keypoints.localisation import Intrinsics
 from condense_nerfstudio.scene.condensation import condense_scene, posed_views
 from condense_nerfstudio.scene.load import load_scene
+from condense_nerfstudio.scene.world_frame import to_world
 
 
 def demo_capture(work: Path, seed: int) -> Path:
@@ -79,8 +80,7 @@ class Half:
 
     def to_world(self, positions: np.ndarray) -> np.ndarray:
         """Positions in the NeRF's frame as positions in the data set's."""
-        frame = np.linalg.inv(self.scene.world_to_nerf.astype(np.float64))
-        return positions @ frame[:3, :3].T + frame[:3, 3]
+        return to_world(self.scene.world_to_nerf.astype(np.float64), positions)
 
     def to_nerf(self, positions: np.ndarray) -> np.ndarray:
         """The opposite."""

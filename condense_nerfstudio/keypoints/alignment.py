@@ -7,10 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from condense_nerfstudio.keypoints.confidence import chance_of_fitting, confidence, on_a_line
-
-LEAST_INLIERS = 8
-"""Matches that must agree on a transform; fewer agree by chance too often."""
+from condense_nerfstudio.keypoints.confidence import LEAST_INLIERS, chance_of_fitting, confidence, on_a_line
 
 REACH = 0.03
 """Distance up to which a match fits a transform, as a share of the size of the smaller scene."""

@@ -41,6 +41,7 @@ class AlikedDetector:
 
     @torch.no_grad()
     def detect(self, image: Float[Tensor, "h w 3"]) -> Detections:
+        """Key points of a photograph; see the Detector protocol."""
         seen = reduced(image.to(self._device), self._config.resolution, 1)
         (found,) = self._network(seen)
         return detections_of(found.keypoints, found.keypoint_scores, found.descriptors, seen, image)

@@ -7,6 +7,9 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+LEAST_INLIERS = 8
+"""Matches that must agree on a pose or transform; fewer agree by chance too often."""
+
 _MOST_PAIRED = 500
 _LEAST_SPAN = 1e-3
 

@@ -41,6 +41,7 @@ class GfttDetector:
 
     @torch.no_grad()
     def detect(self, image: Float[Tensor, "h w 3"]) -> Detections:
+        """Key points of a photograph; see the Detector protocol."""
         from kornia.feature import extract_patches_from_pyramid, laf_from_center_scale_ori
         from kornia.filters import gaussian_blur2d
 

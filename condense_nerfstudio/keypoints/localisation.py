@@ -10,10 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from condense_nerfstudio.keypoints.confidence import chance_of_fitting, confidence, on_a_line
-
-LEAST_INLIERS = 8
-"""Matches that must agree on a pose; fewer agree by chance too often."""
+from condense_nerfstudio.keypoints.confidence import LEAST_INLIERS, chance_of_fitting, confidence, on_a_line
 
 REACH_PIXELS = 8.0
 """Distance from a point's image, in pixels of a photograph of 1024 pixels, up to which a match fits a pose."""

@@ -47,6 +47,7 @@ class XFeatDetector:
 
     @torch.no_grad()
     def detect(self, image: Float[Tensor, "h w 3"]) -> Detections:
+        """Key points of a photograph; see the Detector protocol."""
         seen = reduced(image.to(self._device), self._config.resolution, _STRIDE)
         (found,) = self._network.detectAndCompute(seen)
         return detections_of(found["keypoints"], found["scores"], found["descriptors"], seen, image)

@@ -21,7 +21,7 @@ from condense_nerfstudio.keypoints.tracks import NO_DETECTION, Tracks, View, fin
 from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.scene.point_looks import Looks, look_at, normals
 from condense_nerfstudio.scene.posed_views import posed_view
-from condense_nerfstudio.scene.world_frame import world_to_nerf
+from condense_nerfstudio.scene.world_frame import to_world
 from condense_nerfstudio.teachers.registry import LANGUAGE_TEACHER_NAMES
 
 Progress = Callable[[str, float], None]
@@ -72,7 +72,7 @@ def condense_scene(
         id=scene_id,
         name=manager.get_datapath().resolve().name,
         units="dataset",
-        world_to_nerf=_world_to_nerf(pipeline).astype(np.float32),
+        world_to_nerf=manager.world_to_nerf().astype(np.float32),
         teachers=_teacher_cards(pipeline),
         detector=DetectorCard(detector.name, detector.revision, detector.dim, asdict(manager.config.detector)),
         creation={
@@ -138,15 +138,15 @@ def _decorated(
 ) -> KeyPoints:
     """All that is known of points, in the data set's frame and units."""
     model, count = pipeline.model, len(tracks)
-    to_world = np.linalg.inv(_world_to_nerf(pipeline))
-    scale = float(np.cbrt(np.linalg.det(to_world[:3, :3])))
+    frame = pipeline.datamanager.world_to_nerf()
+    scale = 1.0 / float(np.cbrt(np.linalg.det(frame[:3, :3])))
     patch = detector.patch_size * tracks.pixels
     assert looks.answers.keypoint is not None
 
     def mean(values: torch.Tensor) -> Float[np.ndarray, "n c"]:
         return looks.mean(values.double().cpu().numpy().reshape(len(looks.points), -1), count)
 
-    normal = normals(model, tracks, looks, views, patch / 2) @ to_world[:3, :3].T / scale
+    normal = normals(model, tracks, looks, views, patch / 2) @ frame[:3, :3] * scale
     features = {
         name: mean(model.head(name).uncenter(values)).astype(np.float16)
         for name, values in looks.answers.features.items()
@@ -155,7 +155,7 @@ def _decorated(
         if not np.isfinite(values).all():
             raise UserError(f"The scene's {name} features are not finite: train it again.")
     return KeyPoints(
-        positions=(tracks.positions @ to_world[:3, :3].T + to_world[:3, 3]).astype(np.float32),
+        positions=to_world(frame, tracks.positions).astype(np.float32),
         normals=normal.astype(np.float32),
         colors=(mean(looks.answers.rgb).clip(0, 1) * 255).round().astype(np.uint8),
         scales=(patch * scale).astype(np.float32),
@@ -164,11 +164,6 @@ def _decorated(
         descriptors=mean_descriptors(tracks, views).astype(np.float16),
         features=features,
     )
-
-
-def _world_to_nerf(pipeline: CondensePipeline) -> Float[np.ndarray, "4 4"]:
-    manager = pipeline.datamanager
-    return world_to_nerf(manager.dataparser, manager.train_dataparser_outputs)
 
 
 def _teacher_cards(pipeline: CondensePipeline) -> tuple[TeacherCard, ...]:

@@ -30,6 +30,7 @@ from condense_nerfstudio.keypoints.detection import Detections, Detector, load_d
 from condense_nerfstudio.scene.capture import check_capture, keep_one_for_evaluation, without_missing_images
 from condense_nerfstudio.scene.dataset import CondenseDataset
 from condense_nerfstudio.scene.pixels import PixelBank, PixelBatch
+from condense_nerfstudio.scene.world_frame import world_to_nerf
 from condense_nerfstudio.teachers.cache import cached_feature_maps, default_cache_root
 from condense_nerfstudio.teachers.config import TeacherConfig
 from condense_nerfstudio.teachers.protocol import Teacher
@@ -226,6 +227,10 @@ class CondenseDataManager(VanillaDataManager[CondenseDataset]):
             statistics[name] = feature_statistics(self._train_maps[name], teacher.dim)
             self.train_dataset.metadata.setdefault("teacher_revisions", {})[name] = teacher.revision
         return statistics
+
+    def world_to_nerf(self) -> Float[np.ndarray, "4 4"]:
+        """The similarity transform from the data set's world frame to the scene's; see world_frame.world_to_nerf."""
+        return world_to_nerf(self.dataparser, self.train_dataparser_outputs)
 
     def detections(self, detector: Detector, images: Sequence[Path]) -> list[Detections]:
         """A detector's key points of images, from the cache where they are there; raises as :meth:`feature_maps`."""

@@ -17,7 +17,7 @@ from condense_nerfstudio.files import replace_file
 from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.scene.region import answering_region
 from condense_nerfstudio.scene.surface_cloud import SurfaceCloud
-from condense_nerfstudio.scene.world_frame import to_world, world_to_nerf
+from condense_nerfstudio.scene.world_frame import to_world
 
 
 @torch.no_grad()
@@ -110,6 +110,4 @@ def write_highlighted(
 
 def _in_world(pipeline: CondensePipeline, cloud: SurfaceCloud) -> Float[np.ndarray, "n 3"]:
     """The cloud's positions in the data set's frame."""
-    manager = pipeline.datamanager
-    frame = world_to_nerf(manager.dataparser, manager.train_dataparser_outputs)
-    return to_world(frame, cloud.positions.double().cpu().numpy())
+    return to_world(pipeline.datamanager.world_to_nerf(), cloud.positions.double().cpu().numpy())
