@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -53,8 +54,15 @@ def run(kernel: Callable[..., None], *arguments: Any) -> None:
         kernel: made with jit(parallel=True).
         arguments: what it takes; the number of threads follows as its last argument.
     """
-    with KERNEL_LOCK:
-        kernel(*arguments, numba.get_num_threads())
+    # nerfstudio's viewer interrupts a view by a trace function that raises between two lines, which might be the end of
+    # the block and the release of the lock: nobody could run a kernel any more.
+    trace = sys.gettrace()
+    sys.settrace(None)
+    try:
+        with KERNEL_LOCK:
+            kernel(*arguments, numba.get_num_threads())
+    finally:
+        sys.settrace(trace)
 
 
 def as_array(tensor: Tensor) -> np.ndarray:
