@@ -15,7 +15,7 @@ from condense_nerfstudio.keypoints.detection import Detections, load_detector
 from condense_nerfstudio.keypoints.localisation import Intrinsics
 from condense_nerfstudio.scene.condensation import condense_scene, posed_views
 from condense_nerfstudio.scene.load import load_scene
-from condense_nerfstudio.scene.world_frame import to_world
+from condense_nerfstudio.scene.world_frame import to_nerf, to_world
 
 
 def demo_capture(work: Path, seed: int) -> Path:
@@ -84,5 +84,4 @@ class Half:
 
     def to_nerf(self, positions: np.ndarray) -> np.ndarray:
         """The opposite."""
-        frame = self.scene.world_to_nerf.astype(np.float64)
-        return positions @ frame[:3, :3].T + frame[:3, 3]
+        return to_nerf(self.scene.world_to_nerf.astype(np.float64), positions)

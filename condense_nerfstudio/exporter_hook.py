@@ -1,20 +1,13 @@
-"""Adds `condense-keypoints` to ns-export, which has no place for plugins.
-
-nerfstudio loads our entry point while `nerfstudio.scripts.exporter` is still being imported: its commands do not exist
-yet, and whatever is set there then is overwritten. So the module is given a class whose `entrypoint`, when the console
-script fetches it, adds the command first.
-"""
+"""Adds `condense-keypoints` to ns-export, which has no place for plugins."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from nerfstudio.utils.rich_utils import CONSOLE
 
+from condense_nerfstudio.entrypoint_hook import change_before_start
 from condense_nerfstudio.keypoints.config import ExportConfig
 
 EXPORTER = "nerfstudio.scripts.exporter"
@@ -34,28 +27,21 @@ class ExportCondenseKeypoints(ExportConfig):
         CONSOLE.print(f"{result['keypoints']} key points in {result['path']}", soft_wrap=True)
 
 
-class _ExporterModule(ModuleType):
-    """ns-export's module with one more command."""
-
-    @property
-    def entrypoint(self) -> Callable[[], None]:
-        """What the console script calls. Stays as it is, with a warning, where nerfstudio has changed its shape."""
-        try:
-            self.__dict__["Commands"] = with_keypoints(self.__dict__["Commands"])
-        except Exception as error:
-            CONSOLE.print(
-                f"[bold yellow]Warning: ns-export condense-keypoints is not available ({type(error).__name__}); use "
-                "condense keypoints.",
-                soft_wrap=True,
-            )
-        return self.__dict__["entrypoint"]
-
-
 def extend_exporter() -> None:
-    """Gives ns-export the command, if it is ns-export that is being started."""
-    module = sys.modules.get(EXPORTER)
-    if module is not None and not isinstance(module, _ExporterModule):
-        module.__class__ = _ExporterModule
+    """Gives ns-export the command."""
+    change_before_start(EXPORTER, add_command, "ns-export condense-keypoints is not available; use condense keypoints")
+
+
+def add_command(module: dict[str, Any]) -> None:
+    """Adds the command to those of ns-export.
+
+    Args:
+        module: the names of ns-export's module.
+
+    Raises:
+        KeyError, TypeError: nerfstudio has changed the module's shape.
+    """
+    module["Commands"] = with_keypoints(module["Commands"])
 
 
 def with_keypoints(commands: Any) -> Any:

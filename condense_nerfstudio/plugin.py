@@ -49,15 +49,22 @@ def mend_checkpoint_loading() -> None:
         CONSOLE.print(f"[bold yellow]Warning: condense left checkpoint loading as it is ({reason})", soft_wrap=True)
 
 
-def add_export_command() -> None:
-    """Adds condense-keypoints to ns-export (see exporter_hook). Warns where that fails, never raises."""
+def change_commands() -> None:
+    """Adds condense-keypoints to ns-export and keeps ns-viewer to this machine (see exporter_hook, viewer_hook).
+
+    Warns where that fails, never raises.
+    """
     try:
         from condense_nerfstudio.exporter_hook import extend_exporter
+        from condense_nerfstudio.viewer_hook import extend_viewer
 
         extend_exporter()
+        extend_viewer()
     except Exception as error:
         reason = escape(_in_one_line(error))
-        CONSOLE.print(f"[bold yellow]Warning: condense left ns-export as it is ({reason})", soft_wrap=True)
+        CONSOLE.print(
+            f"[bold yellow]Warning: condense left ns-export and ns-viewer as they are ({reason})", soft_wrap=True
+        )
 
 
 def _in_one_line(error: Exception) -> str:
@@ -65,6 +72,6 @@ def _in_one_line(error: Exception) -> str:
 
 
 mend_checkpoint_loading()
-add_export_command()
+change_commands()
 condense = load_method("condense")
 condense_lite = load_method("condense-lite")

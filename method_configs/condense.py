@@ -14,6 +14,7 @@ from condense_nerfstudio.scene.data_manager import CondenseDataManagerConfig
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
 from condense_nerfstudio.scene.pipeline import CondensePipelineConfig
 from condense_nerfstudio.teachers.config import TeacherConfig
+from condense_nerfstudio.viewer.pipeline import ViewedPipeline
 
 from .device import best_device
 
@@ -37,6 +38,7 @@ method = MethodSpecification(
         mixed_precision=True,
         machine=MachineConfig(device_type=best_device()),
         pipeline=CondensePipelineConfig(
+            _target=ViewedPipeline,
             datamanager=CondenseDataManagerConfig(
                 dataparser=NerfstudioDataParserConfig(),
                 train_num_rays_per_batch=4096,

@@ -13,6 +13,7 @@ from condense_nerfstudio.scene.field import GridConfig
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
 from condense_nerfstudio.scene.pipeline import CondensePipelineConfig
 from condense_nerfstudio.teachers.config import TeacherConfig
+from condense_nerfstudio.viewer.pipeline import ViewedPipeline
 
 from .condense import optimizer
 from .device import best_device
@@ -29,6 +30,7 @@ method = MethodSpecification(
         machine=MachineConfig(device_type=best_device()),
         logging=LoggingConfig(steps_per_log=50),
         pipeline=CondensePipelineConfig(
+            _target=ViewedPipeline,
             datamanager=CondenseDataManagerConfig(
                 dataparser=NerfstudioDataParserConfig(),
                 train_num_rays_per_batch=2048,

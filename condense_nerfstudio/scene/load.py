@@ -16,7 +16,7 @@ TRAINING_TAG = f"tag:yaml.org,2002:python/object:{TrainerConfig.__module__}.{Tra
 """What the top of a config.yml written by ns-train says that it is."""
 
 
-def load_scene(config_path: Path, phrases: Sequence[str] = ()) -> CondensePipeline:
+def load_scene(config_path: Path, phrases: Sequence[str] = (), negatives: Sequence[str] = ()) -> CondensePipeline:
     """Opens a trained scene, in evaluation mode.
 
     nerfstudio's own loader reads the file, which can run code: open only configurations that you made or trust.
@@ -24,6 +24,7 @@ def load_scene(config_path: Path, phrases: Sequence[str] = ()) -> CondensePipeli
     Args:
         config_path: a config.yml written by ns-train condense or condense-lite.
         phrases: what to look for; each becomes an output `relevancy_<i>`.
+        negatives: what phrases must beat, beside the language teacher's canonical phrases.
 
     Raises:
         UserError: the file or its checkpoint is missing, the file is no configuration, or the scene was trained with
@@ -43,6 +44,7 @@ def load_scene(config_path: Path, phrases: Sequence[str] = ()) -> CondensePipeli
                 "relative, go to the folder in which it was trained."
             )
         config.pipeline.model.phrases = tuple(phrases)
+        config.pipeline.model.negatives = tuple(negatives)
         return config
 
     try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.camera_optimizers import CameraOptimizer
+from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle, RaySamples
+from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.field_components.field_heads import FieldHeadNames
 from nerfstudio.model_components.losses import MSELoss, scale_gradients_by_distance_squared
 from nerfstudio.model_components.ray_samplers import UniformSampler
@@ -25,6 +28,7 @@ from condense_nerfstudio.scene.feature_step import branch_maps, feature_losses, 
 from condense_nerfstudio.scene.field import DensityField, GridConfig, RadianceField
 from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, heaviest_points
 from condense_nerfstudio.scene.keypoint_head import KeypointField, KeypointHeads, KeypointMapHead
+from condense_nerfstudio.scene.lens import Lens
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
 from condense_nerfstudio.scene.sampling import ProposalSampler, distortion_loss, interlevel_loss, ray_weights
 from condense_nerfstudio.scene.surface import surface_points
@@ -41,6 +45,11 @@ class CondenseModel(NerfactoModel):
     config: CondenseModelConfig
     text: TextEncoder | None = None
     """Encodes the phrases; set by the pipeline, and no part of the checkpoint."""
+    choose_lens: Callable[[], Lens] | None = None
+    """Asked at the start of every view what it shall answer; None: the configured phrases. The viewer sets it."""
+    lock: AbstractContextManager[Any] = nullcontext()
+    """Held by whoever trains or renders the model where several threads do; the viewer sets it."""
+    _lens: Lens | None = None
 
     def populate_modules(self) -> None:
         """Builds fields, samplers, renderers and, where teachers are at hand, heads. Needs no network."""
@@ -206,24 +215,43 @@ class CondenseModel(NerfactoModel):
             outputs["ray_samples_list"] = [*samples_list, samples]
         else:
             outputs["expected_depth"] = self.renderer_expected_depth(weights=weights, ray_samples=samples)
-            outputs.update(self._feature_outputs(samples, weights[..., 0]))
+            outputs.update(self._feature_outputs(samples, weights[..., 0], outputs["rgb"]))
         return outputs
 
     def _feature_outputs(
-        self, samples: RaySamples, weights: Float[Tensor, "rays samples"]
+        self, samples: RaySamples, weights: Float[Tensor, "rays samples"], rgb: Float[Tensor, "rays 3"]
     ) -> dict[str, Float[Tensor, "rays channels"]]:
-        """What a person looks at: stable PCA colours, the relevancy of each phrase, and the key-point head."""
+        """What a person looks at: the key-point head, stable PCA colours, and what the lens adds."""
         outputs: dict[str, Tensor] = {}
         keypoints = self.rendered_keypoints(samples, weights)
         if keypoints is not None:
             outputs["keypoints"] = keypoints[:, None]
-        for name, centred in self.decoded_features(samples, weights).items():
-            head = self.head(name)
-            outputs[f"{name}_pca"] = head.colors(centred)
-            if self.text is not None and name == self.text.teacher_name and self.config.phrases:
-                scores = self.text.relevancy(head.uncenter(centred), self.config.phrases)
-                outputs.update({f"relevancy_{i}": scores[:, i : i + 1] for i in range(scores.shape[1])})
-        return outputs
+        features = self.decoded_features(samples, weights)
+        outputs.update({f"{name}_pca": self.head(name).colors(centred) for name, centred in features.items()})
+        lens = self._lens or self._own_lens()
+        return {**outputs, **lens.look(self, rgb, features)}
+
+    def _own_lens(self) -> Lens:
+        return Lens(self.config.phrases, self.config.negatives)
+
+    def get_outputs_for_camera(self, camera: Cameras, obb_box: OrientedBox | None = None) -> dict[str, Tensor]:
+        """Renders a view, all of whose rays answer the same questions."""
+        self._lens = self._own_lens() if self.choose_lens is None else self.choose_lens()
+        try:
+            return self._lens.finish(super().get_outputs_for_camera(camera, obb_box))
+        finally:
+            self._lens = None
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Evaluation mode, with no training step meanwhile: for short looks at a scene that may be training."""
+        with self.lock:
+            training = self.training
+            self.eval()
+            try:
+                yield
+            finally:
+                self.train(training)
 
     def decoded_features(
         self, samples: RaySamples, weights: Float[Tensor, "rays samples"]

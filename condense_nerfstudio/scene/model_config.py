@@ -71,6 +71,8 @@ class CondenseModelConfig(NerfactoModelConfig):
     """Side, in cells, of the neighbourhood that the 2D branch looks at."""
     phrases: tuple[str, ...] = ()
     """Phrases to look for; each becomes an output relevancy_<i>, in this order."""
+    negatives: tuple[str, ...] = ()
+    """Phrases that what is looked for must beat, beside the language teacher's neutral ones ("an object", ...)."""
 
     # What nerfacto offers and this model does not do.
     implementation: Suppress[Literal["tcnn", "torch"]] = "torch"

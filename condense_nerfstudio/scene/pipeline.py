@@ -47,15 +47,15 @@ class CondensePipeline(VanillaPipeline):
     config: CondensePipelineConfig
     datamanager: CondenseDataManager
 
-    def __init__(self, config: CondensePipelineConfig, device: str, **kwargs: Any) -> None:
+    def __init__(self, config: CondensePipelineConfig, device: torch.device | str, **kwargs: Any) -> None:
         if torch.device(device).type == "cpu":
             prepare_cpu()
             compile_in_background()
         with user_errors_exit():
-            super().__init__(config, device, **kwargs)
+            super().__init__(config, str(device), **kwargs)
             self._prepare_text(device)
 
-    def _prepare_text(self, device: str) -> None:
+    def _prepare_text(self, device: torch.device | str) -> None:
         """Gets ready for questions in text; encodes the configured phrases now, so that errors come before work."""
         language, phrases = self.config.datamanager.language, self.config.model.phrases
         if language.name != "none":
@@ -65,6 +65,7 @@ class CondensePipeline(VanillaPipeline):
         if self.model.text is None:
             raise UserError("Phrases need a language teacher: set --pipeline.datamanager.language.name.")
         self.config.model.phrases = checked_phrases(phrases)
+        self.config.model.negatives = checked_phrases(self.config.model.negatives)
         self.model.text.encode(self.config.model.phrases)
 
     @property

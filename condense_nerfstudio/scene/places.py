@@ -22,7 +22,7 @@ from condense_nerfstudio.scene.world_frame import to_world
 
 @torch.no_grad()
 def cloud_relevancy(
-    pipeline: CondensePipeline, cloud: SurfaceCloud, phrases: Sequence[str]
+    pipeline: CondensePipeline, cloud: SurfaceCloud, phrases: Sequence[str], negatives: Sequence[str] = ()
 ) -> Float[np.ndarray, "n phrases"]:
     """Relevancy of every point of a cloud to phrases.
 
@@ -30,73 +30,64 @@ def cloud_relevancy(
         pipeline: the scene, with a language teacher.
         cloud: of its surface.
         phrases: what to look for.
+        negatives: what phrases must beat, beside the teacher's canonical phrases.
     """
     text = pipeline.model.text
     assert text is not None
     features = pipeline.model.head(text.teacher_name).uncenter(cloud.features[text.teacher_name])
-    return text.relevancy(features, phrases).cpu().numpy()
+    return text.relevancy(features, phrases, negatives).cpu().numpy()
 
 
 def find_places(
-    pipeline: CondensePipeline,
-    cloud: SurfaceCloud,
-    relevancy: Float[np.ndarray, "n phrases"],
-    threshold: float,
+    positions: Float[np.ndarray, "n 3"], relevancy: Float[np.ndarray, "n phrases"], threshold: float
 ) -> list[dict[str, Any] | None]:
     """For each phrase the connected region that answers it.
+
+    Args:
+        positions: points of the surface, in the data set's frame.
+        relevancy: of the points.
+        threshold: relevancy above which a point answers.
 
     Returns:
         "position" (of the highest relevancy), "score" (that relevancy), "box" (smallest and largest coordinates),
         "size", "centroid" and "points" (how many of the cloud); None for a phrase that nothing answers.
     """
-    positions = _in_world(pipeline, cloud)
-    places: list[dict[str, Any] | None] = []
-    for scores in relevancy.T:
-        region = answering_region(positions, scores, threshold)
-        places.append(
-            None
-            if region is None
-            else {
-                "position": region.peak.tolist(),
-                "score": region.score,
-                "box": region.box.tolist(),
-                "size": region.size.tolist(),
-                "centroid": region.centroid.tolist(),
-                "points": len(region.indices),
-            }
-        )
-    return places
+    regions = [answering_region(positions, scores, threshold) for scores in relevancy.T]
+    return [
+        None
+        if region is None
+        else {
+            "position": region.peak.tolist(),
+            "score": region.score,
+            "box": region.box.tolist(),
+            "size": region.size.tolist(),
+            "centroid": region.centroid.tolist(),
+            "points": len(region.indices),
+        }
+        for region in regions
+    ]
 
 
 def write_highlighted(
-    path: Path,
-    pipeline: CondensePipeline,
-    cloud: SurfaceCloud,
-    relevancy: Float[np.ndarray, "n phrases"],
-    threshold: float,
-) -> int:
-    """Writes the points that answer any phrase as a PLY file, with a column of relevancy for each phrase.
+    path: Path, positions: Float[np.ndarray, "n 3"], cloud: SurfaceCloud, relevancy: Float[np.ndarray, "n phrases"]
+) -> None:
+    """Writes points as a PLY file, with a column of relevancy for each phrase.
 
     Args:
         path: the file.
-        pipeline: the scene.
-        cloud: of its surface.
-        relevancy: of the cloud's points.
-        threshold: relevancy above which a point answers.
-
-    Returns:
-        The number of points.
+        positions: of the points, in the data set's frame.
+        cloud: the same points, for their colours.
+        relevancy: of the points.
 
     Raises:
         UserError: the file cannot be written.
     """
-    answering = (relevancy > threshold).any(axis=1)
-    columns = dict(zip("xyz", _in_world(pipeline, cloud)[answering].T, strict=True))
-    colors = (cloud.colors.cpu().numpy()[answering] * 255).round().astype(np.uint8)
+    columns = dict(zip("xyz", positions.T, strict=True))
+    colors = (cloud.colors.cpu().numpy() * 255).round().astype(np.uint8)
     columns.update(dict(zip(("red", "green", "blue"), colors.T, strict=True)))
-    columns.update({f"relevancy_{i}": values for i, values in enumerate(relevancy[answering].T)})
+    columns.update({f"relevancy_{i}": values for i, values in enumerate(relevancy.T)})
     types = [(name, "u1" if values.dtype == np.uint8 else "<f4") for name, values in columns.items()]
-    rows = np.empty(int(answering.sum()), dtype=types)
+    rows = np.empty(len(positions), dtype=types)
     for name, values in columns.items():
         rows[name] = values
     file = io.BytesIO()
@@ -105,9 +96,8 @@ def write_highlighted(
         replace_file(path, file.getvalue())
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
-    return len(rows)
 
 
-def _in_world(pipeline: CondensePipeline, cloud: SurfaceCloud) -> Float[np.ndarray, "n 3"]:
-    """The cloud's positions in the data set's frame."""
+def in_world(pipeline: CondensePipeline, cloud: SurfaceCloud) -> Float[np.ndarray, "n 3"]:
+    """A cloud's positions in the data set's frame."""
     return to_world(pipeline.datamanager.world_to_nerf(), cloud.positions.double().cpu().numpy())

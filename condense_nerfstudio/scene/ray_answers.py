@@ -36,10 +36,10 @@ class RayAnswers:
 
 @torch.no_grad()
 def look_along(model: CondenseModel, rays: RayBundle, features: bool = False) -> RayAnswers:
-    """Renders single rays, in chunks.
+    """Renders single rays, in chunks; a training that goes on meanwhile takes its steps between them.
 
     Args:
-        model: the scene, in evaluation mode.
+        model: the scene.
         rays: of shape (rays,), in the scene's frame, with directions of length one.
         features: whether to render the teachers' features too.
     """
@@ -61,17 +61,18 @@ def look_along(model: CondenseModel, rays: RayBundle, features: bool = False) ->
 
 
 def _look_along_chunk(model: CondenseModel, rays: RayBundle, features: bool) -> RayAnswers:
-    samples, density, rgb = model.sample_field(rays)
-    weights = ray_weights(samples, density)
-    distance, spread = _median_and_spread(samples, weights[..., 0])
-    return RayAnswers(
-        distance=distance,
-        spread=spread,
-        accumulation=weights.sum(dim=1)[:, 0],
-        rgb=model.renderer_rgb(rgb=rgb, weights=weights),
-        keypoint=model.rendered_keypoints(samples, weights[..., 0]),
-        features=model.decoded_features(samples, weights[..., 0]) if features else {},
-    )
+    with model.at_rest():
+        samples, density, rgb = model.sample_field(rays)
+        weights = ray_weights(samples, density)
+        distance, spread = _median_and_spread(samples, weights[..., 0])
+        return RayAnswers(
+            distance=distance,
+            spread=spread,
+            accumulation=weights.sum(dim=1)[:, 0],
+            rgb=model.renderer_rgb(rgb=rgb, weights=weights),
+            keypoint=model.rendered_keypoints(samples, weights[..., 0]),
+            features=model.decoded_features(samples, weights[..., 0]) if features else {},
+        )
 
 
 def _median_and_spread(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
@@ -32,6 +33,12 @@ class SurfaceCloud:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def __getitem__(self, chosen: Bool[np.ndarray, " n"] | Int[np.ndarray, " k"]) -> SurfaceCloud:
+        """Some of the points."""
+        index = torch.from_numpy(chosen).to(self.positions.device)
+        features = {name: values[index] for name, values in self.features.items()}
+        return SurfaceCloud(self.positions[index], self.colors[index], features)
+
 
 def sample_surface(
     pipeline: CondensePipeline, count: int, progress: Callable[[float], None] = lambda share: None
@@ -39,7 +46,7 @@ def sample_surface(
     """Where rays through random pixels of all training photographs meet the surface; the same ones every time.
 
     Args:
-        pipeline: the scene, in evaluation mode.
+        pipeline: the scene.
         count: rays; points are fewer where rays meet nothing.
         progress: told the share that is done.
     """

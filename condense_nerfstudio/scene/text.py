@@ -19,14 +19,18 @@ LONGEST_PHRASE = 300
 """Characters; language teachers read no more than a sentence."""
 
 
-def checked_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
+def checked_phrases(phrases: Sequence[str], most: int = MOST_PHRASES) -> tuple[str, ...]:
     """Phrases as they are asked, without spaces around them.
+
+    Args:
+        phrases: as they were typed.
+        most: how many there may be.
 
     Raises:
         UserError: there are too many, or one is empty, too long, or holds control characters.
     """
-    if len(phrases) > MOST_PHRASES:
-        raise UserError(f"{len(phrases)} phrases are too many at once: ask {MOST_PHRASES} at most.")
+    if len(phrases) > most:
+        raise UserError(f"{len(phrases)} phrases are too many at once: ask {most} at most.")
     stripped = tuple(phrase.strip() for phrase in phrases)
     for phrase in stripped:
         if not phrase:
@@ -65,12 +69,15 @@ class TextEncoder:
         """Relevancy above which something answers a phrase; loads the teacher."""
         return self._loaded().relevancy_threshold
 
-    def relevancy(self, features: Float[Tensor, "*bs c"], phrases: Sequence[str]) -> Float[Tensor, "*bs phrases"]:
+    def relevancy(
+        self, features: Float[Tensor, "*bs c"], phrases: Sequence[str], negatives: Sequence[str] = ()
+    ) -> Float[Tensor, "*bs phrases"]:
         """Relevancy of features to phrases, in 0..1.
 
         Args:
             features: in the teacher's own space.
             phrases: what to look for.
+            negatives: what phrases must beat, beside the teacher's canonical phrases.
 
         Raises:
             UserError: the language teacher cannot be loaded, or cannot encode text.
@@ -79,7 +86,7 @@ class TextEncoder:
         return relevancy(
             features,
             self.encode(tuple(phrases)).to(features),
-            self.encode(tuple(teacher.canonical_phrases)).to(features),
+            self.encode_negatives(negatives).to(features),
             teacher.relevancy_temperature,
         )
 
@@ -87,6 +94,10 @@ class TextEncoder:
         if self._teacher is None:
             self._teacher = load_language_teacher(self._config, self._device)
         return self._teacher
+
+    def encode_negatives(self, negatives: Sequence[str] = ()) -> Float[Tensor, "phrases c"]:
+        """Embeddings of what phrases must beat: the teacher's canonical phrases, and the given ones."""
+        return self.encode((*self._loaded().canonical_phrases, *negatives))
 
     def encode(self, phrases: tuple[str, ...]) -> Float[Tensor, "phrases c"]:
         """Embeddings of phrases, kept for the next time.

@@ -45,6 +45,11 @@ def to_world(frame: Float[np.ndarray, "4 4"], positions: Float[np.ndarray, "n 3"
     return positions @ inverse[:3, :3].T + inverse[:3, 3]
 
 
+def to_nerf(frame: Float[np.ndarray, "4 4"], positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    """The opposite of :func:`to_world`."""
+    return positions @ frame[:3, :3].T + frame[:3, 3]
+
+
 def _applied(data: Path) -> tuple[Float[np.ndarray, "3 4"], float]:
     """What transforms.json says, or implies, was applied to its poses; as nerfstudio's data parser reads it."""
     file = data if data.suffix == ".json" else data / "transforms.json"

@@ -1,0 +1,157 @@
+"""What the parts of the viewer's panel share: the scene, the questions on show, and work beside the viewer."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
+from nerfstudio.viewer.utils import get_camera
+from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO
+from nerfstudio.viewer.viewer_elements import ViewerControl
+from viser import ClientHandle
+
+from condense_nerfstudio.scene.lens import Lens
+from condense_nerfstudio.scene.model import CondenseModel
+from condense_nerfstudio.scene.world_frame import to_nerf, to_world
+from condense_nerfstudio.viewer.lens import ViewerLens
+from condense_nerfstudio.viewer.work import Progress, Work
+
+if TYPE_CHECKING:
+    from nerfstudio.viewer.viewer import Viewer
+
+    from condense_nerfstudio.scene.pipeline import CondensePipeline
+
+EXPORT_FOLDER = "viewer_exports"
+"""Beside the training's config.yml: the only folder that the viewer writes to."""
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&])")
+
+
+class _Control(ViewerControl):
+    """Where nerfstudio hands over its viewer."""
+
+    def __init__(self, on_viewer: Callable[[Viewer], None]) -> None:
+        self._on_viewer = on_viewer
+
+    def _setup(self, viewer: Viewer) -> None:
+        super()._setup(viewer)
+        self._on_viewer(viewer)
+
+
+class Session:
+    """One scene in one viewer.
+
+    Args:
+        pipeline: the scene.
+        report: told of the progress of work.
+    """
+
+    def __init__(self, pipeline: CondensePipeline, report: Progress) -> None:
+        self.pipeline = pipeline
+        self.viewer: Viewer | None = None
+        """nerfstudio's viewer; None until it is there."""
+        self.control = _Control(self._attach)
+        self.work = Work(report)
+        self.on_show: list[Callable[[], None]] = []
+        """Called after the questions have changed."""
+        config = pipeline.model.config
+        self.lens = ViewerLens(config.phrases, config.negatives)
+        self._own_lens = Lens(config.phrases, config.negatives)
+        self._change = threading.Lock()
+
+    @property
+    def model(self) -> CondenseModel:
+        """The scene's model."""
+        return self.pipeline.model
+
+    @property
+    def answers_text(self) -> bool:
+        """Whether the scene was trained with a language teacher."""
+        return self.model.text is not None and self.model.text.teacher_name in self.model.heads
+
+    def _attach(self, viewer: Viewer) -> None:
+        """From now on looks at the scene wait for training steps and views, and views answer the viewer's questions."""
+        self.viewer = viewer
+        if viewer.train_lock is not None:
+            self.model.lock = viewer.train_lock
+        self.model.choose_lens = self.choose_lens
+
+    def choose_lens(self) -> Lens:
+        """The viewer's questions for the viewer's pictures; what a training evaluates stays without them."""
+        return self.lens if isinstance(threading.current_thread(), RenderStateMachine) else self._own_lens
+
+    def show(self, **changes: Any) -> None:
+        """Changes questions of the lens and has all browsers' pictures rendered anew."""
+        with self._change:
+            self.lens = replace(self.lens, **changes)
+        self.rerender()
+        for listener in self.on_show:
+            listener()
+
+    def rerender(self) -> None:
+        """Interrupts what is being rendered and starts again.
+
+        nerfstudio does so after a control's callback, but waits for the picture under way before: on a CPU, seconds.
+        """
+        viewer = self.viewer
+        if viewer is None or not viewer.ready:
+            return
+        for number, client in viewer.viser_server.get_clients().items():
+            machine = viewer.render_statemachines.get(number)
+            # A browser may leave at any moment.
+            with contextlib.suppress(KeyError, AssertionError):
+                if machine is not None:
+                    machine.action(RenderAction("move", viewer.get_camera_state(client)))
+
+    def camera_of(self, client: ClientHandle, rays: int) -> Cameras:
+        """A browser's view, of about so many pixels, on the scene's device."""
+        assert self.viewer is not None
+        state = self.viewer.get_camera_state(client)
+        height = max(1, round((rays / state.aspect) ** 0.5))
+        return get_camera(state, height, max(1, round(height * state.aspect))).to(self.model.device)
+
+    def ray(self, origin: tuple[float, float, float], direction: tuple[float, float, float]) -> RayBundle:
+        """A single ray of the scene, of shape (1,).
+
+        Args:
+            origin: in viser's frame.
+            direction: of any length.
+        """
+        start = torch.tensor([origin], dtype=torch.float32) / VISER_NERFSTUDIO_SCALE_RATIO
+        along = torch.nn.functional.normalize(torch.tensor([direction], dtype=torch.float32), dim=-1)
+        bundle = RayBundle(start, along, torch.full((1, 1), 1e-6), torch.zeros((1, 1), dtype=torch.long))
+        return bundle.to(self.model.device)
+
+    def to_world(self, positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+        """From the NeRF's frame to the data set's."""
+        return to_world(self.pipeline.datamanager.world_to_nerf(), positions)
+
+    def to_viser(self, positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+        """From the data set's frame to that of the viewer's 3D scene."""
+        return VISER_NERFSTUDIO_SCALE_RATIO * to_nerf(self.pipeline.datamanager.world_to_nerf(), positions)
+
+    def export_folder(self) -> Path:
+        """Where files are saved."""
+        assert self.viewer is not None
+        return self.viewer.log_filename.parent / EXPORT_FOLDER
+
+
+def escaped(text: str) -> str:
+    """Text as it is, for viser's Markdown, which would take braces and angle brackets for a program."""
+    return _SPECIAL.sub(r"\\\1", text)
+
+
+def numbers(values: Float[np.ndarray, " n"]) -> str:
+    """Coordinates for people."""
+    return ", ".join(f"{value:.3g}" for value in values)
