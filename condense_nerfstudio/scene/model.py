@@ -45,7 +45,7 @@ class CondenseModel(NerfactoModel):
     config: CondenseModelConfig
     text: TextEncoder | None = None
     """Encodes the phrases; set by the pipeline, and no part of the checkpoint."""
-    choose_lens: Callable[[], Lens] | None = None
+    choose_lens: Callable[[], Lens | None] = staticmethod(lambda: None)
     """Asked at the start of every view what it shall answer; None: the configured phrases. The viewer sets it."""
     lock: AbstractContextManager[Any] = nullcontext()
     """Held by whoever trains or renders the model where several threads do; the viewer sets it."""
@@ -236,7 +236,7 @@ class CondenseModel(NerfactoModel):
 
     def get_outputs_for_camera(self, camera: Cameras, obb_box: OrientedBox | None = None) -> dict[str, Tensor]:
         """Renders a view, all of whose rays answer the same questions."""
-        self._lens = self._own_lens() if self.choose_lens is None else self.choose_lens()
+        self._lens = self.choose_lens() or self._own_lens()
         try:
             return self._lens.finish(super().get_outputs_for_camera(camera, obb_box))
         finally:

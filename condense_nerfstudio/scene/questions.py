@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,24 @@ class DemoQuestions:
             index: the held-out view.
             outputs: the model's outputs for it.
         """
+        for i, phrase, on_object in self.of_view(index):
+            self._answers.append(judge(phrase, outputs[f"relevancy_{i}"][..., 0], on_object, self.threshold))
+
+    def of_view(self, index: int) -> Iterator[tuple[int, str, npt.NDArray[np.bool_]]]:
+        """The questions that a held-out view can answer.
+
+        Args:
+            index: the view.
+
+        Yields:
+            The number of the output relevancy_<i>, the phrase, and the pixels of its object.
+        """
         mask = Image.open(self._masks[self._dataset.image_filenames[index].name])
         instances = np.asarray(mask.resize(self._dataset.camera_size(index), resample=Image.Resampling.NEAREST))
         for i, (phrase, ids) in enumerate(self._ids.items()):
             on_object = np.isin(instances, list(ids))
             if on_object.mean() >= LEAST_SHARE:
-                self._answers.append(judge(phrase, outputs[f"relevancy_{i}"][..., 0], on_object, self.threshold))
+                yield i, phrase, on_object
 
     def summary(self) -> dict[str, Any]:
         """How the questions asked so far went.

@@ -18,23 +18,25 @@ from condense_nerfstudio.teachers.preprocessing import network_input
 from condense_nerfstudio.teachers.sentence_encoder import SentenceEncoder
 from condense_nerfstudio.teachers.weights import weights_revision
 
-_NUM_CLASSES = 10
+_NUM_CLASSES = 30
 """Most probable classes that a cell's vector is mixed from."""
+_TEMPERATURE = 2.0
+"""Divides the classifier's outputs: a cell sees part of an object only, and is less sure than of a whole picture."""
 _STRIDE = 32
 _DEFAULT_RESOLUTION = 896
-_WINDOW = 3
-"""Side, in cells, of the neighbourhood whose classifier outputs are averaged: a single cell guesses more often."""
+_WINDOWS = (3, 7)
+"""Sides, in cells, of the neighbourhoods whose classifier outputs are averaged, for small things and for large ones."""
 _PROMPT = "a photo of {}"
 """Class names and queries are embedded in the same words, so that what these words say cancels out."""
-_RECIPE_VERSION = 3
+_RECIPE_VERSION = 4
 """Raise it when a change of code changes the features."""
 
 
 class ConseTeacher:
     """Image features in the space of MiniLM's sentence embeddings; see the LanguageTeacher protocol.
 
-    A cell's vector is the mean of the sentence embeddings of its most probable ImageNet classes, weighted with their
-    probabilities.
+    The vector of a neighbourhood of cells is the mean of the sentence embeddings of its most probable ImageNet classes,
+    weighted with their probabilities; that of a cell is the mean over neighbourhoods of several sizes around it.
 
     Raises:
         UserError: a package of the `lite` extra is missing.
@@ -61,8 +63,13 @@ class ConseTeacher:
     @torch.no_grad()
     def encode_image(self, image: Float[Tensor, "h w 3"]) -> Float[Tensor, "hp wp dim"]:
         pixels = network_input(image.to(self._device), self._resolution, _STRIDE, PIXEL_MEAN, PIXEL_STD)
-        logits = _averaged(self._classifier.class_logits(pixels)[0], _WINDOW)
-        probabilities, classes = logits.softmax(-1).topk(_NUM_CLASSES)
+        logits = self._classifier.class_logits(pixels)[0]
+        mixtures = torch.stack([self._mixtures(_averaged(logits, window)) for window in _WINDOWS])
+        return functional.normalize(mixtures.mean(dim=0), dim=-1)
+
+    def _mixtures(self, logits: Float[Tensor, "hp wp 1000"]) -> Float[Tensor, "hp wp dim"]:
+        """Mixtures of class names, as unit vectors."""
+        probabilities, classes = (logits / _TEMPERATURE).softmax(-1).topk(_NUM_CLASSES)
         # Normalising makes dividing the probabilities by their sum unnecessary.
         return functional.normalize((self._class_vectors[classes] * probabilities[..., None]).sum(-2), dim=-1)
 

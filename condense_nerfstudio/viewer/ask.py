@@ -8,7 +8,8 @@ import viser
 
 from condense_nerfstudio.scene.text import checked_phrases
 from condense_nerfstudio.viewer.lens import MOST_PHRASES, SWATCHES
-from condense_nerfstudio.viewer.session import Session, escaped
+from condense_nerfstudio.viewer.part import Part, as_share
+from condense_nerfstudio.viewer.session import escaped
 from condense_nerfstudio.viewer.work import Progress
 
 TYPING_PAUSE = 0.3
@@ -20,7 +21,7 @@ NO_LANGUAGE = (
 )
 
 
-class Ask:
+class Ask(Part):
     """Phrases, one a line, what they are not, and the relevancy from which something answers.
 
     A line appears when the one before is filled, up to eight.
@@ -29,13 +30,10 @@ class Ask:
         session: of the viewer.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
     def install(self, server: viser.ViserServer) -> None:
         """Builds the controls in the folder that is open."""
-        gui, lens = server.gui, self._session.lens
-        first = list(lens.phrases[:MOST_PHRASES])
+        gui, config, lens = server.gui, self.session.model.config, self.session.lens
+        first = config.phrases[:MOST_PHRASES]
         self.lines = [
             gui.add_text(
                 f"Phrase {i + 1}", first[i] if i < len(first) else "", visible=i <= len(first), hint="such as: a cat"
@@ -43,7 +41,7 @@ class Ask:
             for i in range(MOST_PHRASES)
         ]
         self.negatives = gui.add_text(
-            "But not", ", ".join(lens.negatives), hint="What the phrases must beat, between commas: a dog, a fox"
+            "But not", ", ".join(config.negatives), hint="What the phrases must beat, between commas: a dog, a fox"
         )
         self.threshold = gui.add_slider(
             "Threshold", 0.0, 1.0, 0.01, lens.threshold, hint="Relevancy from which something answers a phrase"
@@ -52,23 +50,22 @@ class Ask:
         for control in (*self.lines, self.negatives):
             control.on_update(self._on_typed)
         self.threshold.on_update(self._on_threshold)
-        if not self._session.answers_text:
+        if not self.session.answers_text:
             self._disable(NO_LANGUAGE)
 
     def prepare(self) -> None:
         """Loads the language teacher, which takes seconds, so that it is there when the first question comes."""
-        if self._session.answers_text:
-            self._session.work.start("language", self._get_ready, self._disable)
+        if self.session.answers_text:
+            self.session.work.start("language", self._get_ready, self._disable)
 
     def _get_ready(self, progress: Progress) -> None:
         progress("Loading the language teacher", 0.0)
-        text = self._session.model.text
+        text = self.session.model.text
         assert text is not None
         text.encode(("anything",))
-        if self._session.lens.threshold != text.threshold:
+        if self.session.lens.threshold != text.threshold:
             self.threshold.value = text.threshold
-        if self._session.lens.phrases:
-            self._ask(progress)
+        self._ask(progress)
 
     def _disable(self, why: str) -> None:
         for control in (*self.lines, self.negatives, self.threshold):
@@ -80,19 +77,14 @@ class Ask:
         last = max((i for i, text in enumerate(typed) if text), default=-1)
         for i, line in enumerate(self.lines):
             line.visible = i <= last + 1
-        self._session.work.start("ask", self._ask, self._refuse, TYPING_PAUSE)
+        self.start("ask", self._ask, TYPING_PAUSE)
 
     def _on_threshold(self, event: Any) -> None:
-        # What a browser sends need not be what its slider allows.
-        value = min(max(self.threshold.value, 0.0), 1.0)
-        self._session.show(threshold=value if value == value else 1.0)
-
-    def _refuse(self, why: str) -> None:
-        self.message.content = escaped(why)
+        self.session.show(threshold=as_share(self.threshold.value))
 
     def _ask(self, progress: Progress) -> None:
         """Encodes what is typed, and shows it."""
-        text = self._session.model.text
+        text = self.session.model.text
         assert text is not None
         phrases = checked_phrases([line.value for line in self.lines if line.value.strip()], MOST_PHRASES)
         negatives = checked_phrases([part for part in self.negatives.value.split(",") if part.strip()])
@@ -104,6 +96,6 @@ class Ask:
             f"{swatch} {escaped(phrase)}: output `relevancy_{i}`"
             for i, (swatch, phrase) in enumerate(zip(SWATCHES, phrases, strict=False))
         )
-        overlay = self._session.lens.overlay
+        overlay = self.session.lens.overlay
         shown = {} if overlay == "nothing" or not phrases else {"overlay": "answers"}
-        self._session.show(phrases=phrases, negatives=negatives, **shown)
+        self.session.show(phrases=phrases, negatives=negatives, **shown)

@@ -19,6 +19,7 @@ from condense_nerfstudio.scene.surface import LEAST_ACCUMULATION
 from condense_nerfstudio.scene.surface_cloud import MAX_SPREAD
 from condense_nerfstudio.scene.text import checked_phrases
 from condense_nerfstudio.viewer.lens import Probe
+from condense_nerfstudio.viewer.part import Part
 from condense_nerfstudio.viewer.session import Session, escaped, numbers
 from condense_nerfstudio.viewer.work import Progress
 
@@ -50,7 +51,7 @@ class Spot:
     """Centred, by teacher."""
 
 
-class Click:
+class Click(Part):
     """Answers clicks into the picture.
 
     Args:
@@ -59,14 +60,14 @@ class Click:
     """
 
     def __init__(self, session: Session, also: Callable[[Ray], None] = lambda ray: None) -> None:
-        self._session = session
+        super().__init__(session)
         self._also = also
         self._spots: list[Spot] = []
         self._node: viser.FrameHandle | None = None
 
     def install(self, server: viser.ViserServer) -> None:
         """Builds the controls in the folder that is open."""
-        self._server, gui, teachers = server, server.gui, list(self._session.model.heads)
+        self._server, gui, teachers = server, server.gui, list(self.session.model.heads)
         self.listening = gui.add_checkbox(
             "Click to ask", False, hint="A click into the picture asks about the point there; two measure a distance"
         )
@@ -74,7 +75,7 @@ class Click:
             "Similar by", teachers or ["nothing"], disabled=not teachers, hint="Whose features are compared"
         )
         self.vocabulary = gui.add_text(
-            "Vocabulary", VOCABULARY, disabled=not self._session.answers_text, hint="Words to choose from, with commas"
+            "Vocabulary", VOCABULARY, disabled=not self.session.answers_text, hint="Words to choose from, with commas"
         )
         self.message = gui.add_markdown("")
         self.clear = gui.add_button("Forget the points", visible=False)
@@ -95,10 +96,7 @@ class Click:
     def ask(self, ray: Ray) -> None:
         """Answers a click along a ray."""
         self._also(ray)
-        self._session.work.start("click", lambda progress: self._answer(ray, progress), self._refuse)
-
-    def _refuse(self, why: str) -> None:
-        self.message.content = escaped(why)
+        self.start("click", lambda progress: self._answer(ray, progress))
 
     def _answer(self, ray: Ray, progress: Progress) -> None:
         progress("Looking", 0.0)
@@ -111,25 +109,25 @@ class Click:
             distance = np.linalg.norm(self._spots[1].position - self._spots[0].position)
             lines.append(f"Distance from the point before: {distance:.3g}")
         self.message.content = "\n\n".join(lines)
-        if self._session.answers_text:
+        if self.session.answers_text:
             progress("Finding words", 0.5)
             lines += [f"{escaped(word)}: {score:.2f}" for word, score in self._words(spot)]
             self.message.content = "\n\n".join(lines)
 
     def _meet(self, ray: Ray) -> Spot:
-        rays = self._session.ray(*ray)
-        answers = look_along(self._session.model, rays, features=True)
+        rays = self.session.ray(*ray)
+        answers = look_along(self.session.model, rays, features=True)
         solid = float(answers.accumulation) > LEAST_ACCUMULATION
         if not solid or float(answers.spread) > MAX_SPREAD * float(answers.distance):
             raise UserError("There is no surface: click on something solid.")
         position = (rays.origins + answers.distance[:, None] * rays.directions).double().cpu().numpy()
         features = {name: values[0] for name, values in answers.features.items()}
         distance = VISER_NERFSTUDIO_SCALE_RATIO * float(answers.distance)
-        return Spot(self._session.to_world(position)[0], distance, features)
+        return Spot(self.session.to_world(position)[0], distance, features)
 
     def _words(self, spot: Spot) -> list[tuple[str, float]]:
         """The words of the vocabulary that fit best, with their relevancy."""
-        model = self._session.model
+        model = self.session.model
         assert model.text is not None
         words = checked_phrases([word for word in self.vocabulary.value.split(",") if word.strip()], MOST_WORDS)
         if not words:
@@ -142,16 +140,16 @@ class Click:
         """Compares views with the last point."""
         feature = self._spots[-1].features.get(self.teacher.value) if self._spots else None
         if feature is None:
-            self._session.show(probe=None)
+            self.session.show(probe=None)
             return
-        overlay = self._session.lens.overlay
+        overlay = self.session.lens.overlay
         shown = {} if overlay == "nothing" else {"overlay": "similarity"}
-        self._session.show(probe=Probe(self.teacher.value, feature), **shown)
+        self.session.show(probe=Probe(self.teacher.value, feature), **shown)
 
     def _draw(self) -> None:
         """Marks the points, and the way from one to the other."""
         self._node = self._node or self._server.scene.add_frame(NODE, show_axes=False)
-        positions = self._session.to_viser(np.stack([spot.position for spot in self._spots]))
+        positions = self.session.to_viser(np.stack([spot.position for spot in self._spots]))
         self.clear.visible = True
         self._server.scene.add_point_cloud(
             f"{NODE}/points", positions, MARK, point_size=MARK_SIZE * self._spots[-1].distance, point_shape="circle"
@@ -167,5 +165,5 @@ class Click:
         if self._node is not None:
             self._node.remove()  # with all that is drawn under it
             self._node = None
-        answers = {"overlay": "answers"} if self._session.lens.overlay == "similarity" else {}
-        self._session.show(probe=None, **answers)
+        answers = {"overlay": "answers"} if self.session.lens.overlay == "similarity" else {}
+        self.session.show(probe=None, **answers)

@@ -11,6 +11,7 @@ from nerfstudio.utils import colormaps
 from condense_nerfstudio.keypoints.alignment import extent
 from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
 from condense_nerfstudio.viewer.click import Ray
+from condense_nerfstudio.viewer.part import Part
 from condense_nerfstudio.viewer.session import Session, escaped, numbers
 from condense_nerfstudio.viewer.work import Progress
 
@@ -23,7 +24,7 @@ POINT_SIZE = 0.002
 """Share of the key points' extent. They are drawn this far before their surface: rendered depth would hide half."""
 
 
-class Points:
+class Points(Part):
     """Finds the scene's key points on request, shows the best of them, and describes the one that is clicked.
 
     Args:
@@ -31,35 +32,32 @@ class Points:
     """
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._scene: CondensedScene | None = None
 
     def install(self, server: viser.ViserServer) -> None:
         """Builds the controls in the folder that is open."""
-        self._server, gui, model = server, server.gui, self._session.model
+        self._server, gui, model = server, server.gui, self.session.model
         has_head = model.keypoints is not None
         self.find = gui.add_button("Find key points", disabled=not has_head)
         self.shown = gui.add_checkbox("Show", True, visible=False)
         self.count = gui.add_slider("Best", 1, MOST_POINTS, 1, FIRST_POINTS, visible=False, hint="How many, by score")
         colorings = ["score", "RGB", *(f"{name} features" for name in model.heads)]
-        if self._session.answers_text:
+        if self.session.answers_text:
             colorings.append("relevancy")
         self.coloring = gui.add_dropdown("Colour by", colorings, "score", visible=False)
         self.message = gui.add_markdown(
             "" if has_head else escaped("The scene has no key-point head: train it with a detector and a teacher.")
         )
-        self.find.on_click(lambda event: self._session.work.start("key points", self._condense, self._refuse))
+        self.find.on_click(lambda event: self.start("key points", self._condense))
         for control in (self.shown, self.count, self.coloring):
             control.on_update(lambda event: self.draw())
-
-    def _refuse(self, why: str) -> None:
-        self.message.content = escaped(why)
 
     def _condense(self, progress: Progress) -> None:
         from condense_nerfstudio.scene.condensation import condense_scene  # late: most viewers never need its libraries
 
         progress("Detections", 0.0)
-        scene = condense_scene(self._session.pipeline, MOST_POINTS, "viewer", progress=progress)
+        scene = condense_scene(self.session.pipeline, MOST_POINTS, "viewer", progress=progress)
         self._scene = scene
         self.message.content = f"{len(scene.points)} key points. With *Click to ask*, click on one."
         for control in (self.shown, self.count, self.coloring):
@@ -71,9 +69,9 @@ class Points:
         if self._scene is None:
             return
         best, points = self._best(), self._scene.points
-        positions = self._session.to_viser(points.positions)
+        positions = self.session.to_viser(points.positions)
         size = POINT_SIZE * extent(positions)
-        turn = self._session.pipeline.datamanager.world_to_nerf()[:3, :3]
+        turn = self.session.pipeline.datamanager.world_to_nerf()[:3, :3]
         normals = points.normals[best] @ (turn / np.cbrt(np.linalg.det(turn))).T
         self._server.scene.add_point_cloud(
             NODE,
@@ -99,17 +97,17 @@ class Points:
     def _colors(self, best: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n 3"]:
         """Of the points to show, by what is chosen."""
         assert self._scene is not None
-        points, coloring, lens = self._scene.points, self.coloring.value, self._session.lens
+        points, coloring, lens = self._scene.points, self.coloring.value, self.session.lens
         if coloring == "score":
             ranks = np.linspace(1.0, 0.0, len(best))  # the best come first
             return _as_bytes(colormaps.apply_float_colormap(torch.from_numpy(ranks).float()[:, None], "turbo"))
-        if coloring == "relevancy" and lens.phrases and self._session.model.text is not None:
-            text = self._session.model.text
+        if coloring == "relevancy" and lens.phrases and self.session.model.text is not None:
+            text = self.session.model.text
             scores = text.relevancy(self._features(text.teacher_name, best), lens.phrases, lens.negatives).amax(dim=-1)
             return _as_bytes(colormaps.apply_float_colormap(scores[:, None].cpu(), "turbo"))
         name = coloring.removesuffix(" features")
         if name in points.features:
-            head = self._session.model.head(name)
+            head = self.session.model.head(name)
             centred = head.center(self._features(name, best))
             own = lens.projections.get(name)
             return _as_bytes(head.colors(centred) if own is None else own.colors(centred))
@@ -118,14 +116,14 @@ class Points:
     def _features(self, teacher: str, best: Int[np.ndarray, " n"]) -> Float[torch.Tensor, "n c"]:
         assert self._scene is not None
         features = torch.from_numpy(self._scene.points.features[teacher][best].astype(np.float32))
-        return features.to(self._session.model.device)
+        return features.to(self.session.model.device)
 
     def pick(self, ray: Ray) -> None:
         """Describes the key point on show that a ray of viser's frame passes most closely, if it is meant."""
         if self._scene is None or not self.shown.value:
             return
         best = self._best()
-        index = nearest_to_ray(self._session.to_viser(self._scene.points.positions[best]), *map(np.array, ray))
+        index = nearest_to_ray(self.session.to_viser(self._scene.points.positions[best]), *map(np.array, ray))
         if index is not None:
             self.message.content = self.describe(int(best[index]))
 

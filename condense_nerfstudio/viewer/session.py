@@ -65,9 +65,7 @@ class Session:
         self.work = Work(report)
         self.on_show: list[Callable[[], None]] = []
         """Called after the questions have changed."""
-        config = pipeline.model.config
-        self.lens = ViewerLens(config.phrases, config.negatives)
-        self._own_lens = Lens(config.phrases, config.negatives)
+        self.lens = ViewerLens()
         self._change = threading.Lock()
 
     @property
@@ -87,9 +85,9 @@ class Session:
             self.model.lock = viewer.train_lock
         self.model.choose_lens = self.choose_lens
 
-    def choose_lens(self) -> Lens:
+    def choose_lens(self) -> Lens | None:
         """The viewer's questions for the viewer's pictures; what a training evaluates stays without them."""
-        return self.lens if isinstance(threading.current_thread(), RenderStateMachine) else self._own_lens
+        return self.lens if isinstance(threading.current_thread(), RenderStateMachine) else None
 
     def show(self, **changes: Any) -> None:
         """Changes questions of the lens and has all browsers' pictures rendered anew."""

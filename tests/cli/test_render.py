@@ -16,6 +16,7 @@ from condense_nerfstudio.errors import UserError
         ({"threshold": 1.5}, "--threshold is 1.5: give a number from 0 to 1"),
         ({"threshold": float("nan")}, "--threshold is nan"),
         ({"points": True}, "--points needs phrases"),
+        ({"negatives": ("a dog",)}, "--negatives needs phrases"),
         ({"text": ("",)}, "A phrase is empty"),
         ({"text": ("  ",)}, "A phrase is empty"),
         ({"text": ("a" * 10_000,)}, "has 10000 characters"),

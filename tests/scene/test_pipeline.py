@@ -9,6 +9,7 @@ import torch
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.engine.trainer import Trainer
 
+from condense_nerfstudio.scene.lens import Lens
 from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.teachers.config import TeacherConfig
 
@@ -81,6 +82,30 @@ def test_outputs_are_pictures_for_every_teacher_and_phrase(pipeline: CondensePip
     }
     for name in ("rgb", "dinov2_pca", "clip_pca", "relevancy_0", "relevancy_1"):
         assert outputs[name].min() >= 0 and outputs[name].max() <= 1
+
+
+def test_all_chunks_of_a_view_answer_the_questions_with_which_it_started(
+    pipeline: CondensePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [Lens(("a cat",)), Lens(("a cat", "a dog"))]
+    monkeypatch.setattr(pipeline.model, "choose_lens", lambda: asked.pop())
+    monkeypatch.setattr(pipeline.model.config, "eval_num_rays_per_chunk", 500)
+    camera, _ = pipeline.datamanager.next_eval_image(0)
+    for count in (2, 1):
+        outputs = pipeline.model.get_outputs_for_camera(camera)
+        assert sum(name.startswith("relevancy") for name in outputs) == count
+    assert not asked
+
+
+def test_what_resembles_a_negative_does_not_beat_it(
+    pipeline: CondensePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline.model.config, "phrases", ("a cat",))
+    camera, _ = pipeline.datamanager.next_eval_image(0)
+    before = pipeline.model.get_outputs_for_camera(camera)["relevancy_0"]
+    monkeypatch.setattr(pipeline.model.config, "negatives", ("a cat",))
+    after = pipeline.model.get_outputs_for_camera(camera)["relevancy_0"]
+    assert (after <= before + 1e-6).all() and after.max() <= 0.5 + 1e-6
 
 
 def test_pca_colours_do_not_depend_on_the_rest_of_the_view(pipeline: CondensePipeline) -> None:
