@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from condense_nerfstudio.files import write_json
 
-CALIBRATION, VERIFICATION = (101, 102, 103, 104), (201, 202, 203, 204, 205, 206)
+CALIBRATION, VERIFICATION = (101, 102, 103), (201, 202, 203, 204)
 THRESHOLDS = np.round(np.arange(0.02, 0.62, 0.01), 2)
 
 

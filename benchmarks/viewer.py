@@ -67,7 +67,7 @@ class Visitor:
         """From typing a phrase to the picture that answers it."""
         line = self.field("Phrase 1")
         line.fill("")
-        self.page.get_by_text("output ").first.wait_for(state="hidden")
+        self.page.get_by_text(": output").first.wait_for(state="hidden")
         time.sleep(2.0)  # the picture without an answer
         before = self.picture()
         return self.seconds_until(lambda: line.fill(phrase), lambda: self.picture() != before)

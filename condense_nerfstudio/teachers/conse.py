@@ -44,7 +44,7 @@ class ConseTeacher:
 
     name = "conse"
     relevancy_temperature = 10.0
-    relevancy_threshold = 0.18
+    relevancy_threshold = 0.12  # benchmarks/relevancy.py
     canonical_phrases = ("an object", "things", "stuff", "texture", "background")
 
     def __init__(self, config: TeacherConfig, device: torch.device | str = "cpu") -> None:
