@@ -78,6 +78,8 @@ class Panel(ViewerElement[bool]):
         self.bar.value = 100.0 * min(max(share, 0.0), 1.0)
         for part in (self.status, self.bar, self.cancel):
             part.visible = busy
+        if not busy:
+            self.session.sharpen()
 
 
 def warn_if_open(host: str) -> None:

@@ -19,6 +19,7 @@ from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMach
 from nerfstudio.viewer.utils import get_camera
 from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO
 from nerfstudio.viewer.viewer_elements import ViewerControl
+from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
 from viser import ClientHandle
 
 from condense_nerfstudio.scene.lens import Lens
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 EXPORT_FOLDER = "viewer_exports"
 """Beside the training's config.yml: the only folder that the viewer writes to."""
 
+PATIENCE, TRAINING_PATIENCE = 0.02, 0.25
+"""Seconds that a look at the scene waits before it interrupts the picture under way; a training step takes 0.15."""
+
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&])")
 
 
@@ -47,6 +51,29 @@ class _Control(ViewerControl):
     def _setup(self, viewer: Viewer) -> None:
         super()._setup(viewer)
         self._on_viewer(viewer)
+
+
+class Turn(contextlib.AbstractContextManager[None]):
+    """The lock of training and pictures, for looks at the scene that a person waits for.
+
+    Args:
+        lock: held while a training step is taken or a picture is rendered.
+        patience: seconds to wait for it; a training step should be shorter.
+        give_way: called where the lock is not free in a moment: on a CPU a sharp picture holds it for seconds.
+    """
+
+    def __init__(self, lock: threading.Lock, patience: float, give_way: Callable[[], None]) -> None:
+        self._lock = lock
+        self._patience = patience
+        self._give_way = give_way
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=self._patience):
+            self._give_way()
+            self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
 
 
 class Session:
@@ -67,6 +94,7 @@ class Session:
         """Called after the questions have changed."""
         self.lens = ViewerLens()
         self._change = threading.Lock()
+        self._postponed = False
 
     @property
     def model(self) -> CondenseModel:
@@ -82,12 +110,29 @@ class Session:
         """From now on looks at the scene wait for training steps and views, and views answer the viewer's questions."""
         self.viewer = viewer
         if viewer.train_lock is not None:
-            self.model.lock = viewer.train_lock
+            patience = PATIENCE if viewer.trainer is None else TRAINING_PATIENCE
+            self.model.lock = Turn(viewer.train_lock, patience, lambda: self.rerender(sharp_only=True))
         self.model.choose_lens = self.choose_lens
 
     def choose_lens(self) -> Lens | None:
-        """The viewer's questions for the viewer's pictures; what a training evaluates stays without them."""
-        return self.lens if isinstance(threading.current_thread(), RenderStateMachine) else None
+        """The viewer's questions for the viewer's pictures; what a training evaluates stays without them.
+
+        Raises:
+            IOChangeException: the picture is a sharp one, and somebody waits for an answer: it comes after that.
+        """
+        eye = threading.current_thread()
+        if not isinstance(eye, RenderStateMachine):
+            return None
+        if eye.state == "high" and self.work.busy:
+            self._postponed = True
+            raise IOChangeException
+        return self.lens
+
+    def sharpen(self) -> None:
+        """Has the sharp pictures rendered that waited for an answer."""
+        if self._postponed:
+            self._postponed = False
+            self.rerender()
 
     def show(self, **changes: Any) -> None:
         """Changes questions of the lens and has all browsers' pictures rendered anew."""
@@ -97,10 +142,13 @@ class Session:
         for listener in self.on_show:
             listener()
 
-    def rerender(self) -> None:
+    def rerender(self, sharp_only: bool = False) -> None:
         """Interrupts what is being rendered and starts again.
 
         nerfstudio does so after a control's callback, but waits for the picture under way before: on a CPU, seconds.
+
+        Args:
+            sharp_only: whether to leave previews, which take moments, as they are.
         """
         viewer = self.viewer
         if viewer is None or not viewer.ready:
@@ -109,7 +157,7 @@ class Session:
             machine = viewer.render_statemachines.get(number)
             # A browser may leave at any moment.
             with contextlib.suppress(KeyError, AssertionError):
-                if machine is not None:
+                if machine is not None and (machine.state == "high" or not sharp_only):
                     machine.action(RenderAction("move", viewer.get_camera_state(client)))
 
     def camera_of(self, client: ClientHandle, rays: int) -> Cameras:

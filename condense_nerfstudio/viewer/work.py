@@ -65,6 +65,11 @@ class Work:
             for name in list(self._tasks):
                 self._cancel(name)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job is under way."""
+        return self._current is not None
+
     def wait(self, timeout: float) -> bool:
         """Waits until nothing is left to do; whether that came true in so many seconds."""
         with self._changed:

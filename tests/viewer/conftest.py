@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.configs.base_config import ViewerConfig
-from nerfstudio.viewer.render_state_machine import RenderStateMachine
+from nerfstudio.viewer.render_state_machine import RenderStateMachine, RenderStates
 from nerfstudio.viewer.viewer import Viewer
+from nerfstudio.viewer_legacy.server.viewer_utils import IOChangeException
 from torch import Tensor
 
 from condense_nerfstudio.scene.load import load_scene
@@ -31,8 +33,8 @@ class Eye(RenderStateMachine):
         self.outputs: dict[str, Tensor] = {}
 
     def run(self) -> None:
-        """Renders."""
-        with torch.no_grad():
+        """Renders; nothing where it is interrupted."""
+        with torch.no_grad(), contextlib.suppress(IOChangeException):
             self.outputs = self.viewer.get_model().get_outputs_for_camera(self.camera)
 
 
@@ -52,9 +54,10 @@ class Stage:
         """A held-out view's."""
         return self.pipeline.datamanager.eval_dataset.cameras[:1]
 
-    def seen(self) -> dict[str, Tensor]:
-        """What a browser is shown of that view."""
+    def seen(self, state: RenderStates = "low_static") -> dict[str, Tensor]:
+        """What a browser is shown of that view while it is in the given state; nothing where that waits."""
         eye = Eye(self.viewer, self.camera)
+        eye.state = state
         eye.start()
         eye.join()
         return eye.outputs

@@ -20,6 +20,7 @@ from condense_nerfstudio.viewer.ask import NO_LANGUAGE
 from condense_nerfstudio.viewer.panel import Panel, warn_if_open
 from condense_nerfstudio.viewer.place import box_bars
 from condense_nerfstudio.viewer.points import PICK_ANGLE, nearest_to_ray
+from condense_nerfstudio.viewer.session import Turn
 
 from .conftest import Stage
 
@@ -50,7 +51,9 @@ def fresh(stage: Stage) -> None:
 def test_nerfstudio_finds_the_panel_once_and_hands_over_its_viewer(stage: Stage) -> None:
     assert [type(element) for _, element in stage.viewer.viewer_elements] == [Panel]
     assert stage.panel.session.viewer is stage.viewer
-    assert stage.pipeline.model.lock is stage.lock
+    with stage.pipeline.model.lock:
+        assert stage.lock.locked()
+    assert not stage.lock.locked()
 
 
 def test_every_phrase_becomes_an_output_and_colours_what_answers_it(stage: Stage) -> None:
@@ -309,6 +312,37 @@ def test_looks_at_the_scene_wait_for_the_training_and_leave_it_training(stage: S
         assert model.training and model.field.training
     finally:
         model.eval()
+
+
+def test_sharp_pictures_wait_for_an_answer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, started, over, rerendered = stage.panel.session, threading.Event(), threading.Event(), []
+    monkeypatch.setattr(session, "rerender", lambda **options: rerendered.append(1))
+
+    def search(progress: Callable[[str, float], None]) -> None:
+        started.set()
+        assert over.wait(30.0)
+
+    session.work.start("search", search, pytest.fail)
+    assert started.wait(5.0)
+    assert "rgb" in stage.seen("low_move") and not stage.seen("high") and not rerendered
+    over.set()
+    stage.idle()
+    assert rerendered == [1] and "rgb" in stage.seen("high")
+
+
+def test_a_picture_under_way_gives_way_to_a_look() -> None:
+    lock, interrupted = threading.Lock(), threading.Event()
+    lock.acquire()
+
+    def give_way() -> None:
+        interrupted.set()
+        lock.release()  # as a view that is interrupted does
+
+    with Turn(lock, 0.05, give_way):
+        assert interrupted.is_set() and lock.locked()
+    assert not lock.locked()
+    with Turn(lock, 0.05, pytest.fail):
+        assert lock.locked()
 
 
 def test_a_language_teacher_that_cannot_be_loaded_disables_the_text(
