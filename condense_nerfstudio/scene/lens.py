@@ -45,3 +45,13 @@ class Lens:
     def finish(self, view: dict[str, Float[Tensor, "h w channels"]]) -> dict[str, Float[Tensor, "h w channels"]]:
         """The outputs of a whole view as they leave the model."""
         return view
+
+
+def answer_strength(relevancy: Float[Tensor, "*bs"], threshold: float) -> Float[Tensor, "*bs"]:
+    """How strongly a picture shows that something answers a phrase.
+
+    Args:
+        relevancy: of the phrase.
+        threshold: relevancy at which the strength is one half; it is 1 above 1.1 times that, and 0 below 0.9 times it.
+    """
+    return (5.0 * (relevancy / max(threshold, 1e-6) - 1.0) + 0.5).clamp(0.0, 1.0)

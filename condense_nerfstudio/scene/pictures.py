@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from condense_nerfstudio.scene.lens import answer_strength
 from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.scene.shots import Shot
 from condense_nerfstudio.scene.video import write_video
@@ -57,9 +58,9 @@ def overlay(rgb: Float[Tensor, "h w 3"], relevancy: Float[Tensor, "h w 1"], thre
     Args:
         rgb: the rendered view.
         relevancy: of the phrase.
-        threshold: relevancy above which a pixel answers; the picture turns grey towards half of it.
+        threshold: relevancy above which a pixel answers; see :func:`answer_strength`.
     """
-    strength = (2.0 * relevancy / threshold - 1.0).clamp(0.0, 1.0)
+    strength = answer_strength(relevancy, threshold)
     muted = 0.35 * rgb.mean(dim=-1, keepdim=True).expand_as(rgb)
     return strength * rgb + (1.0 - strength) * muted
 

@@ -12,7 +12,7 @@ from nerfstudio.utils import colormaps
 from torch import Tensor
 from torch.nn import functional
 
-from condense_nerfstudio.scene.lens import Lens
+from condense_nerfstudio.scene.lens import Lens, answer_strength
 from condense_nerfstudio.scene.model import CondenseModel
 
 MOST_PHRASES = 8
@@ -108,11 +108,10 @@ def answer_layer(
 
     Args:
         relevancy: of each phrase.
-        threshold: relevancy at which the strength is one half; it is 1 above 1.1 times that, and 0 below 0.9 times it.
+        threshold: see :func:`answer_strength`.
     """
     best, index = relevancy.max(dim=-1, keepdim=True)
-    strength = (5.0 * (best / max(threshold, 1e-6) - 1.0) + 0.5).clamp(0.0, 1.0)
-    return relevancy.new_tensor(COLORS)[index[:, 0]], strength
+    return relevancy.new_tensor(COLORS)[index[:, 0]], answer_strength(best, threshold)
 
 
 def similarity_layer(similarity: Float[Tensor, "n 1"]) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 1"]]:

@@ -12,7 +12,7 @@ from condense_nerfstudio.scene.questions import judge
 
 def test_overlay_keeps_colour_where_the_phrase_is_answered() -> None:
     rgb = torch.tensor([1.0, 0.0, 0.0]).expand(1, 3, 3)
-    relevancy = torch.tensor([0.9, 0.5, 0.1]).reshape(1, 3, 1)
+    relevancy = torch.tensor([0.9, 0.56, 0.44]).reshape(1, 3, 1)
     shown = overlay(rgb, relevancy, threshold=0.5)
     torch.testing.assert_close(shown[0, :2], rgb[0, :2])
     assert shown[0, 2].std() < 1e-6, "grey elsewhere"
