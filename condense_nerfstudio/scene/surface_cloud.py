@@ -13,7 +13,7 @@ from torch import Tensor
 
 from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.scene.posed_views import refined_camera
-from condense_nerfstudio.scene.ray_answers import look_along
+from condense_nerfstudio.scene.ray_answers import RayAnswers, look_along
 from condense_nerfstudio.scene.surface import LEAST_ACCUMULATION
 
 MAX_SPREAD = 0.1
@@ -53,7 +53,7 @@ def sample_surface(
     parts, done = [], 0
     for rays in _random_rays(pipeline, count):
         answers = look_along(pipeline.model, rays, features=True)
-        sure = (answers.accumulation > LEAST_ACCUMULATION) & (answers.spread <= MAX_SPREAD * answers.distance)
+        sure = on_surface(answers)
         positions = rays.origins + answers.distance[:, None] * rays.directions
         features = {name: values[sure] for name, values in answers.features.items()}
         parts.append(SurfaceCloud(positions[sure], answers.rgb[sure].clamp(0, 1), features))
@@ -64,6 +64,11 @@ def sample_surface(
         colors=torch.cat([part.colors for part in parts]),
         features={name: torch.cat([part.features[name] for part in parts]) for name in parts[0].features},
     )
+
+
+def on_surface(answers: RayAnswers) -> Bool[Tensor, " rays"]:
+    """Whether rays surely end on a surface."""
+    return (answers.accumulation > LEAST_ACCUMULATION) & (answers.spread <= MAX_SPREAD * answers.distance)
 
 
 def _random_rays(pipeline: CondensePipeline, count: int) -> Iterator[RayBundle]:

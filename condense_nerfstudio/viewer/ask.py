@@ -8,7 +8,7 @@ import viser
 
 from condense_nerfstudio.scene.text import checked_phrases
 from condense_nerfstudio.viewer.lens import MOST_PHRASES, SWATCHES
-from condense_nerfstudio.viewer.part import Part, as_share
+from condense_nerfstudio.viewer.part import Part, as_share, listed
 from condense_nerfstudio.viewer.session import escaped
 from condense_nerfstudio.viewer.work import Progress
 
@@ -87,7 +87,7 @@ class Ask(Part):
         text = self.session.model.text
         assert text is not None
         phrases = checked_phrases([line.value for line in self.lines if line.value.strip()], MOST_PHRASES)
-        negatives = checked_phrases([part for part in self.negatives.value.split(",") if part.strip()])
+        negatives = listed(self.negatives.value)
         if phrases:
             progress("Reading", 0.0)
             text.encode(phrases)

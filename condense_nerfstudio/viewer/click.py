@@ -15,11 +15,9 @@ from viser import ScenePointerEvent
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.scene.ray_answers import look_along
-from condense_nerfstudio.scene.surface import LEAST_ACCUMULATION
-from condense_nerfstudio.scene.surface_cloud import MAX_SPREAD
-from condense_nerfstudio.scene.text import checked_phrases
+from condense_nerfstudio.scene.surface_cloud import on_surface
 from condense_nerfstudio.viewer.lens import Probe
-from condense_nerfstudio.viewer.part import Part
+from condense_nerfstudio.viewer.part import Part, listed
 from condense_nerfstudio.viewer.session import Session, escaped, numbers
 from condense_nerfstudio.viewer.work import Progress
 
@@ -117,8 +115,7 @@ class Click(Part):
     def _meet(self, ray: Ray) -> Spot:
         rays = self.session.ray(*ray)
         answers = look_along(self.session.model, rays, features=True)
-        solid = float(answers.accumulation) > LEAST_ACCUMULATION
-        if not solid or float(answers.spread) > MAX_SPREAD * float(answers.distance):
+        if not on_surface(answers).item():
             raise UserError("There is no surface: click on something solid.")
         position = (rays.origins + answers.distance[:, None] * rays.directions).double().cpu().numpy()
         features = {name: values[0] for name, values in answers.features.items()}
@@ -129,7 +126,7 @@ class Click(Part):
         """The words of the vocabulary that fit best, with their relevancy."""
         model = self.session.model
         assert model.text is not None
-        words = checked_phrases([word for word in self.vocabulary.value.split(",") if word.strip()], MOST_WORDS)
+        words = listed(self.vocabulary.value, MOST_WORDS)
         if not words:
             return []
         feature = model.head(model.text.teacher_name).uncenter(spot.features[model.text.teacher_name])

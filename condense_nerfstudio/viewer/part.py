@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import viser
 
+from condense_nerfstudio.scene.text import MOST_PHRASES, checked_phrases
 from condense_nerfstudio.viewer.session import Session, escaped
 from condense_nerfstudio.viewer.work import Job
 
 
-class Part:
+class Part(ABC):
     """A folder of the panel: controls that hand over work, and a text that tells how it went.
 
     Args:
@@ -21,9 +24,9 @@ class Part:
     def __init__(self, session: Session) -> None:
         self.session = session
 
+    @abstractmethod
     def install(self, server: viser.ViserServer) -> None:
         """Builds the controls in the folder that is open."""
-        raise NotImplementedError
 
     def start(self, name: str, job: Job, delay: float = 0.0) -> None:
         """Has a job done beside the viewer; the text tells why where it fails. See :meth:`Work.start`."""
@@ -37,3 +40,8 @@ class Part:
 def as_share(value: float) -> float:
     """What a browser sends for a slider from 0 to 1, which need not be what the slider allows."""
     return min(max(value, 0.0), 1.0) if value == value else 1.0
+
+
+def listed(text: str, most: int = MOST_PHRASES) -> tuple[str, ...]:
+    """Phrases that were typed between commas; see :func:`checked_phrases`."""
+    return checked_phrases([part for part in text.split(",") if part.strip()], most)

@@ -71,7 +71,7 @@ class Points(Part):
         best, points = self._best(), self._scene.points
         positions = self.session.to_viser(points.positions)
         size = POINT_SIZE * extent(positions)
-        turn = self.session.pipeline.datamanager.world_to_nerf()[:3, :3]
+        turn = self.session.world_to_nerf[:3, :3]
         normals = points.normals[best] @ (turn / np.cbrt(np.linalg.det(turn))).T
         self._server.scene.add_point_cloud(
             NODE,

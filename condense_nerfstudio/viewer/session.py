@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,11 @@ class Session:
         """The scene's model."""
         return self.pipeline.model
 
+    @cached_property
+    def world_to_nerf(self) -> Float[np.ndarray, "4 4"]:
+        """From the data set's frame to the NeRF's; read from the capture once, not at every click."""
+        return self.pipeline.datamanager.world_to_nerf()
+
     @property
     def answers_text(self) -> bool:
         """Whether the scene was trained with a language teacher."""
@@ -181,11 +187,11 @@ class Session:
 
     def to_world(self, positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
         """From the NeRF's frame to the data set's."""
-        return to_world(self.pipeline.datamanager.world_to_nerf(), positions)
+        return to_world(self.world_to_nerf, positions)
 
     def to_viser(self, positions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
         """From the data set's frame to that of the viewer's 3D scene."""
-        return VISER_NERFSTUDIO_SCALE_RATIO * to_nerf(self.pipeline.datamanager.world_to_nerf(), positions)
+        return VISER_NERFSTUDIO_SCALE_RATIO * to_nerf(self.world_to_nerf, positions)
 
     def export_folder(self) -> Path:
         """Where files are saved."""

@@ -162,7 +162,7 @@ def test_two_clicks_measure_a_distance(stage: Stage) -> None:
 
 def test_a_click_on_the_sky_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     row, column = solid_pixel(stage)
-    monkeypatch.setattr("condense_nerfstudio.viewer.click.LEAST_ACCUMULATION", 2.0)
+    monkeypatch.setattr("condense_nerfstudio.scene.surface_cloud.LEAST_ACCUMULATION", 2.0)
     stage.panel.click.ask(stage.ray_through(row, column))
     stage.idle()
     assert "There is no surface" in stage.panel.click.message.content and not stage.panel.click._spots
