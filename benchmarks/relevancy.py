@@ -4,8 +4,10 @@
 
 condense-lite is trained on demo scenes with a fifth of the views held out. In every held-out view every object that a
 phrase names and that covers a hundredth of the view is asked for. The threshold with the highest mean intersection over
-union on the calibration scenes is judged on the verification scenes, with the frozen teacher's own feature maps of the
-held-out photographs beside it. Trainings are kept in --work and not repeated.
+union on the calibration scenes is judged on the verification scenes, beside two others: the frozen teacher's own
+feature maps of the held-out photographs, and an example in place of the phrase (the mean feature that the object itself
+has in the calibration scenes), which says what features know and phrases cannot say. Trainings are kept in --work and
+not repeated.
 """
 
 from __future__ import annotations
@@ -16,17 +18,34 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from condense_nerfstudio.files import write_json
+from condense_nerfstudio.scene.lens import Lens
+
+if TYPE_CHECKING:
+    from condense_nerfstudio.scene.pipeline import CondensePipeline
 
 CALIBRATION, VERIFICATION = (101, 102, 103), (201, 202, 203, 204)
-THRESHOLDS = np.round(np.arange(0.02, 0.62, 0.01), 2)
+THRESHOLDS = np.round(np.arange(0.02, 0.82, 0.01), 2)
+KINDS = ("3d", "frozen teacher", "example")
+
+
+@dataclass(frozen=True)
+class FeatureLens(Lens):
+    """Shows the language features themselves, too, centred."""
+
+    def look(self, model: Any, rgb: Tensor, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {**super().look(model, rgb, features), "language": features[model.text.teacher_name]}
 
 
 def trained(seed: int, work: Path) -> Path:
@@ -48,27 +67,53 @@ def trained(seed: int, work: Path) -> Path:
 
 
 @torch.no_grad()
-def answers(config: Path) -> list[dict[str, Any]]:
-    """Every question of a scene: view, phrase and, by kind of feature, what :func:`judge` says."""
+def views(config: Path) -> Iterator[tuple[CondensePipeline, int, dict[str, Tensor], list[tuple[int, str, np.ndarray]]]]:
+    """Every held-out view of a scene: the scene, the view's index, what is rendered, and its questions."""
     from condense_nerfstudio.scene.load import load_scene
     from condense_nerfstudio.scene.questions import DemoQuestions
-    from condense_nerfstudio.teachers.registry import load_teacher
 
     pipeline = load_scene(config)
-    questions, text, manager = DemoQuestions.of(pipeline), pipeline.model.text, pipeline.datamanager
-    assert questions is not None and text is not None
-    phrases = pipeline.model.config.phrases
-    teacher = load_teacher(manager.teacher_configs[text.teacher_name], pipeline.device)
-    maps = manager.feature_maps(teacher, manager.eval_dataset.image_filenames)
-    rows = []
-    for index in range(len(manager.eval_dataset)):
-        outputs = pipeline.model.get_outputs_for_camera(manager.eval_dataset.cameras[index : index + 1])
+    questions, cameras = DemoQuestions.of(pipeline), pipeline.datamanager.eval_dataset.cameras
+    assert questions is not None
+    lens = FeatureLens(pipeline.model.config.phrases)
+    pipeline.model.choose_lens = lambda: lens
+    for index in range(len(cameras)):
+        outputs = pipeline.model.get_outputs_for_camera(cameras[index : index + 1])
+        yield pipeline, index, outputs, list(questions.of_view(index))
+
+
+def examples_of(configs: list[Path]) -> dict[str, Tensor]:
+    """The mean centred feature of every phrase's object, over views of scenes, as a unit vector."""
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    for config in configs:
+        for _, _, outputs, questions in views(config):
+            for _, phrase, on_object in questions:
+                features = outputs["language"][torch.from_numpy(on_object)]
+                found[phrase].append(functional.normalize(features, dim=-1).mean(dim=0))
+    return {phrase: functional.normalize(torch.stack(some).mean(dim=0), dim=0) for phrase, some in found.items()}
+
+
+def answers(config: Path, examples: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Every question of a scene: view, phrase and, by kind, what :func:`judge` says."""
+    from condense_nerfstudio.teachers.registry import load_teacher
+
+    rows, maps, phrases = [], None, ()
+    for pipeline, index, outputs, questions in views(config):
+        text, manager = pipeline.model.text, pipeline.datamanager
+        assert text is not None
+        if maps is None:
+            teacher = load_teacher(manager.teacher_configs[text.teacher_name], pipeline.device)
+            maps, phrases = (
+                manager.feature_maps(teacher, manager.eval_dataset.image_filenames),
+                pipeline.model.config.phrases,
+            )
         raw = text.relevancy(torch.from_numpy(np.array(maps[index], dtype=np.float32)), phrases)
         size = outputs["rgb"].shape[:2]
         frozen = functional.interpolate(raw.permute(2, 0, 1)[None], size, mode="bilinear", align_corners=False)[0]
-        for i, phrase, on_object in questions.of_view(index):
-            scores = {"3d": outputs[f"relevancy_{i}"][..., 0].numpy(), "frozen teacher": frozen[i].numpy()}
-            judged = {kind: judge(values, on_object) for kind, values in scores.items()}
+        for i, phrase, on_object in questions:
+            similarity = functional.cosine_similarity(outputs["language"], examples[phrase], dim=-1)
+            scores = {"3d": outputs[f"relevancy_{i}"][..., 0], "frozen teacher": frozen[i], "example": similarity}
+            judged = {kind: judge(values.numpy(), on_object) for kind, values in scores.items()}
             rows.append({"view": index, "phrase": phrase, **judged})
     return rows
 
@@ -117,11 +162,14 @@ def main() -> None:
     from condense_nerfstudio.teachers.conse import ConseTeacher
 
     arguments.work.mkdir(parents=True, exist_ok=True)
-    rows = {}
-    for part in ("calibration", "verification"):
-        rows[part] = []
+    configs = {
+        seed: trained(seed, arguments.work.resolve()) for seed in (*arguments.calibration, *arguments.verification)
+    }
+    examples = examples_of([configs[seed] for seed in arguments.calibration])
+    rows: dict[str, list[dict[str, Any]]] = {"calibration": [], "verification": []}
+    for part in rows:
         for seed in getattr(arguments, part):
-            found = answers(trained(seed, arguments.work.resolve()))
+            found = answers(configs[seed], examples)
             print(f"demo scene {seed}: {len(found)} questions", file=sys.stderr)
             rows[part] += [{"seed": seed, **row} for row in found]
     threshold, curve = best_threshold(rows["calibration"], "3d")
@@ -133,12 +181,12 @@ def main() -> None:
         "default_threshold": ConseTeacher.relevancy_threshold,
     }
     for part, some in rows.items():
-        result[part] = {
-            kind: summary(
-                some, kind, ConseTeacher.relevancy_threshold if kind == "3d" else best_threshold(some, kind)[0]
-            )
-            for kind in ("3d", "frozen teacher")
+        thresholds = {
+            "3d": ConseTeacher.relevancy_threshold,
+            "frozen teacher": best_threshold(some, "frozen teacher")[0],
+            "example": best_threshold(rows["calibration"], "example")[0],
         }
+        result[part] = {kind: summary(some, kind, thresholds[kind]) for kind in KINDS}
     write_json(arguments.output, result)
     write_json(arguments.work / "questions.json", rows)
     print(json.dumps({key: value for key, value in result.items() if key not in ("thresholds", "calibration_curve")}))
