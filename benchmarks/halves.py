@@ -15,6 +15,7 @@ from condense_nerfstudio.keypoints.detection import Detections, load_detector
 from condense_nerfstudio.keypoints.localisation import Intrinsics
 from condense_nerfstudio.scene.condensation import condense_scene, posed_views
 from condense_nerfstudio.scene.load import load_scene
+from condense_nerfstudio.scene.posed_scene import TrainedScene
 from condense_nerfstudio.scene.world_frame import to_nerf, to_world
 
 
@@ -61,11 +62,11 @@ class Half:
         loaded = time.perf_counter()
         self.num_keypoints = num_keypoints
         self.options = CondensationConfig()
-        self.scene = condense_scene(self.pipeline, num_keypoints, capture.name, self.options)
+        self.scene = condense_scene(TrainedScene(self.pipeline), num_keypoints, capture.name, self.options)
         self.seconds_to_load = loaded - start
         self.seconds_to_condense = time.perf_counter() - loaded
         self.detector = load_detector(self.pipeline.datamanager.config.detector)
-        self.views = posed_views(self.pipeline, self.detector, self.options)
+        self.views = posed_views(TrainedScene(self.pipeline), self.detector, self.options)
         self.photographs, self.intrinsics = self._photographs(capture)
 
     def _photographs(self, capture: Path) -> tuple[list[tuple[Detections, np.ndarray]], Intrinsics]:

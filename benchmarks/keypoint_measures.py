@@ -20,7 +20,7 @@ from condense_nerfstudio.keypoints.tracks import View, find_tracks
 from condense_nerfstudio.scene.condensation import choose
 from condense_nerfstudio.scene.correspondence import in_camera
 from condense_nerfstudio.scene.point_looks import bundle
-from condense_nerfstudio.scene.posed_views import refined_camera
+from condense_nerfstudio.scene.posed_scene import refined_camera
 from condense_nerfstudio.scene.ray_answers import look_along
 
 NEAR = 0.01
@@ -75,7 +75,7 @@ def views_that_see(half: Half, positions: np.ndarray) -> np.ndarray:
         centre = camera.camera_to_worlds[0, :, 3].numpy().astype(np.float64)
         offset = points[inside] - centre
         distance = np.linalg.norm(offset, axis=1)
-        rays = bundle(pipeline.model, np.tile(centre, (len(inside), 1)), offset / distance[:, None])
+        rays = bundle(pipeline.model.device, np.tile(centre, (len(inside), 1)), offset / distance[:, None])
         met = look_along(pipeline.model, rays).distance.numpy()
         count[inside[met >= (1.0 - half.options.depth_tolerance) * distance]] += 1
     return count

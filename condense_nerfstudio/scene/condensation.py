@@ -12,24 +12,23 @@ from jaxtyping import Float
 from condense_nerfstudio import __version__
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.alignment import extent
-from condense_nerfstudio.keypoints.condensed_scene import CondensedScene, DetectorCard, KeyPoints, TeacherCard
+from condense_nerfstudio.keypoints.condensed_scene import CondensedScene, DetectorCard, KeyPoints
 from condense_nerfstudio.keypoints.config import CondensationConfig
 from condense_nerfstudio.keypoints.descriptors import mean_descriptors
 from condense_nerfstudio.keypoints.detection import Detector, load_detector
 from condense_nerfstudio.keypoints.selection import best_without_crowds, suppress_near
 from condense_nerfstudio.keypoints.tracks import NO_DETECTION, Tracks, View, find_tracks
-from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.scene.point_looks import Looks, look_at, normals
+from condense_nerfstudio.scene.posed_scene import PosedScene
 from condense_nerfstudio.scene.posed_views import posed_view
 from condense_nerfstudio.scene.world_frame import to_world
-from condense_nerfstudio.teachers.registry import LANGUAGE_TEACHER_NAMES
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the whole that is done, in 0..1."""
 
 
 def condense_scene(
-    pipeline: CondensePipeline,
+    scene: PosedScene,
     num_keypoints: int,
     scene_id: str,
     config: CondensationConfig | None = None,
@@ -38,43 +37,37 @@ def condense_scene(
     """Condenses a trained scene into decorated key points.
 
     Args:
-        pipeline: the scene, in evaluation mode.
+        scene: the scene.
         num_keypoints: how many points to keep; fewer come back where there are no more.
         scene_id: the id of the condensed scene.
         config: how points are found and chosen.
         progress: told of the progress.
 
     Raises:
-        UserError: the scene has no key-point head, no points were found, or the field gives values that are not finite.
+        UserError: no points were found, or the scene gives values that are not finite.
     """
     config = config or CondensationConfig()
-    if pipeline.model.keypoints is None:
-        raise UserError(
-            "The checkpoint has no key-point head: train the scene again with a detector "
-            "(--pipeline.datamanager.detector.name xfeat) and a teacher."
-        )
-    detector = load_detector(pipeline.datamanager.config.detector, pipeline.device)
-    views = posed_views(pipeline, detector, config, lambda share: progress("Detections", 0.5 * share))
+    detector = load_detector(scene.detector, scene.device)
+    views = posed_views(scene, detector, config, lambda share: progress("Detections", 0.5 * share))
     tracks = _search(views, config, lambda share: progress("Points that views agree on", 0.5 + 0.3 * share))
-    tracks = _visible(pipeline, choose(tracks, int(config.spare * num_keypoints), config), views, config)
+    tracks = _visible(scene, choose(tracks, int(config.spare * num_keypoints), config), views, config)
     progress("Choice", 0.9)
     if not len(tracks):
         raise UserError(
-            f"No key points were found in {pipeline.datamanager.get_datapath()}: no three of its {len(views)} "
+            f"No key points were found in {scene.data}: no three of its {len(views)} "
             "photographs show the same spot of the scene's surface. Train for longer, or take photographs that overlap."
         )
     kept = choose(tracks, num_keypoints, config)
-    looks = look_at(pipeline.model, kept, views, config, features=True)
-    points = _decorated(pipeline, kept, looks, views, detector)
+    looks = look_at(scene, kept, views, config, features=True)
+    points = _decorated(scene, kept, looks, views, detector)
     progress("Decoration", 1.0)
-    manager = pipeline.datamanager
     return CondensedScene(
         id=scene_id,
-        name=manager.get_datapath().resolve().name,
+        name=scene.data.resolve().name,
         units="dataset",
-        world_to_nerf=manager.world_to_nerf().astype(np.float32),
-        teachers=_teacher_cards(pipeline),
-        detector=DetectorCard(detector.name, detector.revision, detector.dim, asdict(manager.config.detector)),
+        world_to_nerf=scene.world_to_nerf().astype(np.float32),
+        teachers=scene.teacher_cards,
+        detector=DetectorCard(detector.name, detector.revision, detector.dim, asdict(scene.detector)),
         creation={
             "program": f"condense_nerfstudio {__version__}",
             "photographs": len(views),
@@ -86,18 +79,18 @@ def condense_scene(
 
 
 def posed_views(
-    pipeline: CondensePipeline,
+    scene: PosedScene,
     detector: Detector,
     config: CondensationConfig,
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[View]:
     """The training photographs' key points in the scene's frame; evenly chosen photographs where there are many."""
-    files = pipeline.datamanager.train_dataset.image_filenames
+    files = scene.images
     chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), config.max_views)).round().astype(int))
-    detections = pipeline.datamanager.detections(detector, [files[i] for i in chosen])
+    detections = scene.detections(detector, [files[i] for i in chosen])
     views = []
     for index, found in zip(chosen, detections, strict=True):
-        views.append(posed_view(pipeline, int(index), found))
+        views.append(posed_view(scene, int(index), found))
         progress(len(views) / len(chosen))
     return views
 
@@ -124,21 +117,18 @@ def choose(tracks: Tracks, count: int, config: CondensationConfig) -> Tracks:
     return apart[best_without_crowds(apart.positions, apart.ranks, count, reach, most)]
 
 
-def _visible(pipeline: CondensePipeline, tracks: Tracks, views: Sequence[View], config: CondensationConfig) -> Tracks:
+def _visible(scene: PosedScene, tracks: Tracks, views: Sequence[View], config: CondensationConfig) -> Tracks:
     """The points that enough of their views do see: rays from there to them end at them."""
-    looks = look_at(pipeline.model, tracks, views, config)
+    looks = look_at(scene, tracks, views, config)
     support = tracks.support.copy()
     support[looks.points[~looks.seen], looks.views[~looks.seen]] = NO_DETECTION
     seen = replace(tracks, support=support)
     return seen[seen.counts >= config.min_views]
 
 
-def _decorated(
-    pipeline: CondensePipeline, tracks: Tracks, looks: Looks, views: Sequence[View], detector: Detector
-) -> KeyPoints:
+def _decorated(scene: PosedScene, tracks: Tracks, looks: Looks, views: Sequence[View], detector: Detector) -> KeyPoints:
     """All that is known of points, in the data set's frame and units."""
-    model, count = pipeline.model, len(tracks)
-    frame = pipeline.datamanager.world_to_nerf()
+    count, frame = len(tracks), scene.world_to_nerf()
     scale = 1.0 / float(np.cbrt(np.linalg.det(frame[:3, :3])))
     patch = detector.patch_size * tracks.pixels
     assert looks.answers.keypoint is not None
@@ -146,10 +136,9 @@ def _decorated(
     def mean(values: torch.Tensor) -> Float[np.ndarray, "n c"]:
         return looks.mean(values.double().cpu().numpy().reshape(len(looks.points), -1), count)
 
-    normal = normals(model, tracks, looks, views, patch / 2) @ frame[:3, :3] * scale
+    normal = normals(scene, tracks, looks, views, patch / 2) @ frame[:3, :3] * scale
     features = {
-        name: mean(model.head(name).uncenter(values)).astype(np.float16)
-        for name, values in looks.answers.features.items()
+        name: mean(scene.raw(name, values)).astype(np.float16) for name, values in looks.answers.features.items()
     }
     for name, values in features.items():
         if not np.isfinite(values).all():
@@ -164,12 +153,3 @@ def _decorated(
         descriptors=mean_descriptors(tracks, views).astype(np.float16),
         features=features,
     )
-
-
-def _teacher_cards(pipeline: CondensePipeline) -> tuple[TeacherCard, ...]:
-    cards = []
-    for name, config in pipeline.datamanager.teacher_configs.items():
-        head = pipeline.model.head(name)
-        role = "language" if name in LANGUAGE_TEACHER_NAMES else "visual"
-        cards.append(TeacherCard(name, head.revision, head.dim, role, asdict(config)))
-    return tuple(cards)

@@ -40,12 +40,13 @@ def export_keypoints(config: ExportConfig) -> dict[str, Any]:
     # Imported late: a refusal should not take as long as nerfstudio's imports.
     from condense_nerfstudio.scene.condensation import condense_scene
     from condense_nerfstudio.scene.load import load_scene
+    from condense_nerfstudio.scene.posed_scene import TrainedScene
 
     pipeline = load_scene(config.load_config)
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("Condensing", total=1.0)
         scene = condense_scene(
-            pipeline,
+            TrainedScene(pipeline),
             config.num_keypoints,
             scene_id,
             progress=lambda what, share: bar.update(task, description=what, completed=share),

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from condense_nerfstudio.scene.data_manager import FeatureTarget
 from condense_nerfstudio.scene.heads import TeacherHead
-from condense_nerfstudio.scene.keypoint_head import KeypointLossConfig, KeypointMapHead, keypoint_losses
-from condense_nerfstudio.scene.losses import FeatureLossConfig, contrastive_loss, distance_losses
+from condense_nerfstudio.scene.keypoint_head import KeypointMapHead, keypoint_losses
+from condense_nerfstudio.scene.loss_config import FeatureLossConfig, KeypointLossConfig
+from condense_nerfstudio.scene.losses import contrastive_loss, distance_losses
 from condense_nerfstudio.scene.surface import Surface
 from condense_nerfstudio.teachers.sampling import bilinear_weights, sample_bilinear, weighted_rows
 

@@ -6,8 +6,6 @@ share that agrees, so that what a single view detects dies out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,6 +13,7 @@ from torch.nn import functional
 
 from condense_nerfstudio.scene.contraction import contract
 from condense_nerfstudio.scene.field import Backend, GridConfig
+from condense_nerfstudio.scene.loss_config import KeypointLossConfig
 from condense_nerfstudio.scene.perceptron import Perceptron
 
 START = -2.0
@@ -106,16 +105,6 @@ def focal_loss(probability: Float[Tensor, " n"], target: Float[Tensor, " n"]) ->
     probability = probability.float().clamp(1e-4, 1.0 - 1e-4)
     cross_entropy = -(target * probability.log() + (1.0 - target) * (1.0 - probability).log())
     return ((target - probability).square() * cross_entropy).mean()
-
-
-@dataclass
-class KeypointLossConfig:
-    """How the key-point losses are weighed."""
-
-    detection: float = 1.0
-    """Weight of the focal loss between each head and the detector's heat map."""
-    agreement: float = 0.5
-    """Weight of the focal loss of each head against the other's answer."""
 
 
 def keypoint_losses(

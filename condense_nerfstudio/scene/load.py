@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from nerfstudio.engine.trainer import TrainerConfig
+from nerfstudio.pipelines.base_pipeline import Pipeline
 from nerfstudio.utils.eval_utils import eval_setup
 
 from condense_nerfstudio.errors import UserError
@@ -30,29 +33,65 @@ def load_scene(config_path: Path, phrases: Sequence[str] = (), negatives: Sequen
         UserError: the file or its checkpoint is missing, the file is no configuration, or the scene was trained with
             another method.
     """
-    _check_config(config_path)
 
-    def with_phrases(config: TrainerConfig) -> TrainerConfig:
+    def with_phrases(config: TrainerConfig) -> None:
         """Refuses other methods' trainings and sets the phrases."""
         if not isinstance(config.pipeline, CondensePipelineConfig):
             raise UserError(
                 f"{config_path} was trained with {config.method_name}: train the scene with condense or condense-lite."
             )
+        config.pipeline.model.phrases = tuple(phrases)
+        config.pipeline.model.negatives = tuple(negatives)
+
+    pipeline = open_training(config_path, with_phrases).pipeline
+    assert isinstance(pipeline, CondensePipeline)
+    return pipeline
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of any nerfstudio method, opened."""
+
+    config: TrainerConfig
+    pipeline: Pipeline
+    """In evaluation mode."""
+    checkpoint: Path
+    """The file that was loaded."""
+
+
+def open_training(
+    config_path: Path,
+    prepare: Callable[[TrainerConfig], None] = lambda config: None,
+    test_mode: Literal["test", "inference"] = "test",
+) -> Training:
+    """Opens what ns-train left, whatever its method.
+
+    nerfstudio's own loader reads the file, which can run code: open only configurations that you made or trust.
+
+    Args:
+        config_path: a config.yml written by ns-train.
+        prepare: looks at the configuration, and may change it, before anything is built.
+        test_mode: nerfstudio's; "inference" reads no images.
+
+    Raises:
+        UserError: the file or its checkpoint is missing, or the file is no configuration.
+    """
+    _check_config(config_path)
+
+    def prepared(config: TrainerConfig) -> TrainerConfig:
+        prepare(config)
         if not any(config.get_checkpoint_dir().glob("*.ckpt")):
             raise UserError(
                 f"{config.get_checkpoint_dir()} holds no checkpoint: train the scene first, or, if that path is "
                 "relative, go to the folder in which it was trained."
             )
-        config.pipeline.model.phrases = tuple(phrases)
-        config.pipeline.model.negatives = tuple(negatives)
         return config
 
     try:
-        _, pipeline, _, _ = eval_setup(config_path, test_mode="test", update_config_callback=with_phrases)
+        config, pipeline, checkpoint, _ = eval_setup(config_path, test_mode=test_mode, update_config_callback=prepared)
     except yaml.YAMLError as error:
         raise _unreadable(config_path, error) from error
-    assert isinstance(pipeline, CondensePipeline)
-    return pipeline
+    return Training(config, pipeline, checkpoint)
 
 
 def _check_config(path: Path) -> None:

@@ -6,14 +6,13 @@ branches (consistency) and once from each branch to the frozen teacher (anchors)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from condense_nerfstudio.backends import runs_compiled
+from condense_nerfstudio.scene.loss_config import FeatureLossConfig
 
 LEAST_LENGTH = 0.5
 """Shortest length of a feature, in units of that of a teacher's typical feature, that the cosine divides by."""
@@ -91,27 +90,6 @@ def contrastive_loss(
     same.fill_diagonal_(False)
     scores = (cosine.float() / temperature).masked_fill(same, -torch.inf)
     return ((scores.logsumexp(dim=1) + scores.logsumexp(dim=0)) / 2 - scores.diagonal()).mean()
-
-
-@dataclass
-class FeatureLossConfig:
-    """How the feature losses are weighed and shaped."""
-
-    consistency: float = 1.0
-    """Weight of the distance between the rendered 3D feature and the adapted 2D feature; trains both branches."""
-    anchor_2d: float = 0.5
-    """Weight of the distance between the adapted 2D feature and the frozen teacher's; without it both branches
-    collapse."""
-    anchor_3d: float = 1.0
-    """Weight of the distance between the rendered 3D feature and the frozen teacher's."""
-    contrast: float = 0.5
-    """Weight of the contrast between the branches, which keeps features of different places apart."""
-    contrast_temperature: float = 0.05
-    """Temperature of the contrast; the lower, the more it cares about the most similar other places."""
-    contrast_reach: float = 1.5
-    """Places nearer to each other than so many cells of the teacher are not told apart by the contrast."""
-    contrast_rays: int = 512
-    """Rays a step that are contrasted with each other; the cost grows with the square."""
 
 
 def distance_losses(

@@ -9,8 +9,7 @@ from nerfstudio.models.nerfacto import NerfactoModelConfig
 from tyro.conf import Suppress
 
 from condense_nerfstudio.scene.field import Backend, GridConfig
-from condense_nerfstudio.scene.keypoint_head import KeypointLossConfig
-from condense_nerfstudio.scene.losses import FeatureLossConfig
+from condense_nerfstudio.scene.loss_config import FeatureLossConfig, KeypointLossConfig
 
 
 def _model_class() -> type:

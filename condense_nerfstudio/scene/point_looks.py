@@ -12,8 +12,8 @@ from nerfstudio.cameras.rays import RayBundle
 
 from condense_nerfstudio.keypoints.config import CondensationConfig
 from condense_nerfstudio.keypoints.tracks import NO_DETECTION, Tracks, View
-from condense_nerfstudio.scene.model import CondenseModel
-from condense_nerfstudio.scene.ray_answers import RayAnswers, look_along
+from condense_nerfstudio.scene.posed_scene import PosedScene
+from condense_nerfstudio.scene.ray_answers import RayAnswers
 from condense_nerfstudio.scene.surface import LEAST_ACCUMULATION
 
 
@@ -42,12 +42,12 @@ class Looks:
 
 
 def look_at(
-    model: CondenseModel, tracks: Tracks, views: Sequence[View], config: CondensationConfig, features: bool = False
+    scene: PosedScene, tracks: Tracks, views: Sequence[View], config: CondensationConfig, features: bool = False
 ) -> Looks:
     """Looks at points from the nearest of the views that support them.
 
     Args:
-        model: the scene, in evaluation mode.
+        scene: the scene.
         tracks: the points.
         views: as the tracks were found in.
         config: from how many views, and how exactly a ray has to end at its point.
@@ -58,7 +58,7 @@ def look_at(
     offsets = tracks.positions[points] - centres
     distances = np.linalg.norm(offsets, axis=1)
     directions = offsets / distances[:, None]
-    answers = look_along(model, bundle(model, centres, directions), features)
+    answers = scene.look_along(bundle(scene.device, centres, directions), features)
     gap = np.abs(answers.distance.double().cpu().numpy() - distances)
     slack = config.depth_tolerance * distances + answers.spread.double().cpu().numpy()
     solid = answers.accumulation.cpu().numpy() > LEAST_ACCUMULATION
@@ -66,7 +66,7 @@ def look_at(
 
 
 def normals(
-    model: CondenseModel, tracks: Tracks, looks: Looks, views: Sequence[View], reach: Float[np.ndarray, " n"]
+    scene: PosedScene, tracks: Tracks, looks: Looks, views: Sequence[View], reach: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, "n 3"]:
     """Unit normals at points, towards the cameras: the mean over the views that see each.
 
@@ -74,7 +74,7 @@ def normals(
     ones is the normal. Where the field is too rough for that, the normal is the mean direction to the cameras.
 
     Args:
-        model: the scene.
+        scene: the scene.
         tracks: the points.
         looks: at the points.
         views: as the tracks were found in.
@@ -90,7 +90,7 @@ def normals(
     for step in (aside, -aside, up, -up):
         towards = tracks.positions[points] + reach[points, None] * step - centres
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-        distance = look_along(model, bundle(model, centres, towards)).distance.double().cpu().numpy()
+        distance = scene.look_along(bundle(scene.device, centres, towards)).distance.double().cpu().numpy()
         met.append(centres + distance[:, None] * towards)
     normal = np.cross(met[0] - met[1], met[2] - met[3])
     normal *= -np.sign((normal * directions).sum(axis=1, keepdims=True))
@@ -100,13 +100,13 @@ def normals(
     return _unit(total)
 
 
-def bundle(model: CondenseModel, origins: np.ndarray, directions: np.ndarray) -> RayBundle:
+def bundle(device: torch.device, origins: np.ndarray, directions: np.ndarray) -> RayBundle:
     """Rays of the scene from plain arrays (rays, 3)."""
 
     def tensor(values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(values.astype(np.float32)).to(model.device)
+        return torch.from_numpy(values.astype(np.float32)).to(device)
 
-    area = torch.full((len(origins), 1), 1e-6, device=model.device)
+    area = torch.full((len(origins), 1), 1e-6, device=device)
     return RayBundle(origins=tensor(origins), directions=tensor(directions), pixel_area=area)
 
 

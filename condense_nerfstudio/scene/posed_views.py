@@ -10,31 +10,31 @@ from nerfstudio.cameras.rays import RayBundle
 from condense_nerfstudio.keypoints.detection import Detections
 from condense_nerfstudio.keypoints.heat_map import relative_scores
 from condense_nerfstudio.keypoints.tracks import View
-from condense_nerfstudio.scene.pipeline import CondensePipeline
-from condense_nerfstudio.scene.ray_answers import look_along
+from condense_nerfstudio.scene.posed_scene import PosedScene
 from condense_nerfstudio.scene.surface import LEAST_ACCUMULATION
 
 
-def posed_view(pipeline: CondensePipeline, index: int, detections: Detections) -> View:
+def posed_view(scene: PosedScene, index: int, detections: Detections) -> View:
     """One training photograph's key points in the scene's frame, scored by the 3D key-point head.
 
     Args:
-        pipeline: the trained scene, in evaluation mode.
+        scene: the scene.
         index: of the photograph among the training images.
         detections: its key points.
     """
-    rays = rays_through(pipeline, index, detections)
-    answers = look_along(pipeline.model, rays)
+    camera = scene.camera(index)
+    rays = rays_through(camera, detections)
+    answers = scene.look_along(rays)
     assert answers.keypoint is not None and rays.pixel_area is not None
     seen = answers.accumulation > LEAST_ACCUMULATION
-    shrunk = pipeline.datamanager.train_dataset.camera_size(index)[0] / detections.image_size[1]
+    shrunk = camera.width.item() / detections.image_size[1]
     pixel = rays.pixel_area[:, 0].sqrt() * (shrunk * detections.pixel_size)
 
     def plain(values: torch.Tensor) -> np.ndarray:
         return values.double().cpu().numpy()
 
     return View(
-        centre=plain(refined_camera(pipeline, index).camera_to_worlds[0, :, 3]),
+        centre=plain(camera.camera_to_worlds[0, :, 3]),
         bearings=plain(rays.directions),
         pixel_angles=plain(pixel),
         distances=plain(torch.where(seen, answers.distance, torch.nan)),
@@ -45,20 +45,14 @@ def posed_view(pipeline: CondensePipeline, index: int, detections: Detections) -
     )
 
 
-def rays_through(pipeline: CondensePipeline, index: int, detections: Detections) -> RayBundle:
-    """Rays through a training photograph's key points, from where the training has moved the camera to."""
-    camera = refined_camera(pipeline, index)
+def rays_through(camera: Cameras, detections: Detections) -> RayBundle:
+    """Rays through a photograph's key points.
+
+    Args:
+        camera: of the photograph, of shape (1,).
+        detections: its key points.
+    """
     shrunk = np.array([camera.width.item(), camera.height.item()]) / np.array(detections.image_size[::-1])
     coords = torch.from_numpy((detections.pixels * shrunk)[:, ::-1].astype(np.float32)).to(camera.device)
     indices = torch.zeros((len(coords), 1), dtype=torch.long, device=camera.device)
     return camera.generate_rays(indices, coords=coords)
-
-
-@torch.no_grad()
-def refined_camera(pipeline: CondensePipeline, index: int) -> Cameras:
-    """A training photograph's camera, of shape (1,), where the training has moved it to."""
-    camera = pipeline.datamanager.train_dataset.cameras[index : index + 1].to(pipeline.model.device)
-    camera.metadata = {"cam_idx": index}
-    camera.camera_to_worlds = pipeline.model.camera_optimizer.apply_to_camera(camera)
-    camera.metadata = None
-    return camera

@@ -12,7 +12,7 @@ from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
 from condense_nerfstudio.scene.pipeline import CondensePipeline
-from condense_nerfstudio.scene.posed_views import refined_camera
+from condense_nerfstudio.scene.posed_scene import refined_camera
 from condense_nerfstudio.scene.ray_answers import RayAnswers, look_along
 from condense_nerfstudio.scene.surface import LEAST_ACCUMULATION
 

@@ -55,9 +55,10 @@ class Points(Part):
 
     def _condense(self, progress: Progress) -> None:
         from condense_nerfstudio.scene.condensation import condense_scene  # late: most viewers never need its libraries
+        from condense_nerfstudio.scene.posed_scene import TrainedScene
 
         progress("Detections", 0.0)
-        scene = condense_scene(self.session.pipeline, MOST_POINTS, "viewer", progress=progress)
+        scene = condense_scene(TrainedScene(self.session.pipeline), MOST_POINTS, "viewer", progress=progress)
         self._scene = scene
         self.message.content = f"{len(scene.points)} key points. With *Click to ask*, click on one."
         for control in (self.shown, self.count, self.coloring):

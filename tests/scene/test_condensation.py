@@ -13,11 +13,12 @@ from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
 from condense_nerfstudio.keypoints.config import CondensationConfig
 from condense_nerfstudio.keypoints.storage import read_condensed_scene, write_condensed_scene
-from condense_nerfstudio.scene import point_looks, posed_views
+from condense_nerfstudio.scene import posed_scene
 from condense_nerfstudio.scene.condensation import condense_scene
 from condense_nerfstudio.scene.keypoint_pictures import keypoint_sheet, seen_points
 from condense_nerfstudio.scene.model import CondenseModel
 from condense_nerfstudio.scene.pipeline import CondensePipeline
+from condense_nerfstudio.scene.posed_scene import TrainedScene
 from condense_nerfstudio.scene.ray_answers import RayAnswers, look_along
 from condense_nerfstudio.scene.world_frame import world_to_nerf
 
@@ -50,13 +51,12 @@ def plane(pipeline: CondensePipeline, monkeypatch: pytest.MonkeyPatch) -> Conden
         answers.accumulation = torch.ones_like(answers.distance)
         return answers
 
-    monkeypatch.setattr(posed_views, "look_along", knows_the_plane)
-    monkeypatch.setattr(point_looks, "look_along", knows_the_plane)
+    monkeypatch.setattr(posed_scene, "look_along", knows_the_plane)
     return pipeline
 
 
 def condensed(pipeline: CondensePipeline, count: int = 40) -> CondensedScene:
-    return condense_scene(pipeline, count, "plane")
+    return condense_scene(TrainedScene(pipeline), count, "plane")
 
 
 def test_points_lie_on_the_surface_in_the_frame_of_transforms_json(plane: CondensePipeline) -> None:
@@ -101,7 +101,7 @@ def test_fewer_points_are_fewer_and_more_than_there_are_is_all(plane: CondensePi
 
 def test_progress_goes_from_nothing_to_all(plane: CondensePipeline) -> None:
     told: list[float] = []
-    condense_scene(plane, 10, "plane", progress=lambda what, share: told.append(share))
+    condense_scene(TrainedScene(plane), 10, "plane", progress=lambda what, share: told.append(share))
     assert told == sorted(told) and told[-1] == 1.0 and len(told) > 10
 
 
@@ -130,7 +130,7 @@ def test_a_checkpoint_without_a_head_says_how_to_get_one(pipeline: CondensePipel
 
 def test_a_scene_in_which_nothing_is_found_says_so(plane: CondensePipeline) -> None:
     with pytest.raises(UserError, match=r"No key points were found in .*capture"):
-        condense_scene(plane, 10, "plane", CondensationConfig(min_views=100))
+        condense_scene(TrainedScene(plane), 10, "plane", CondensationConfig(min_views=100))
 
 
 def test_features_that_are_not_finite_are_named(plane: CondensePipeline) -> None:

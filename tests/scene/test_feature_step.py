@@ -9,7 +9,7 @@ from condense_nerfstudio.scene import feature_step
 from condense_nerfstudio.scene.data_manager import FeatureTarget
 from condense_nerfstudio.scene.feature_step import branch_maps, feature_losses
 from condense_nerfstudio.scene.heads import TeacherHead
-from condense_nerfstudio.scene.losses import FeatureLossConfig
+from condense_nerfstudio.scene.loss_config import FeatureLossConfig
 from condense_nerfstudio.scene.surface import Surface
 
 SIZES = {"same": [(4, 6), (4, 6)], "different": [(4, 6), (3, 5)]}
