@@ -28,8 +28,10 @@ DONE, USER_ERROR, INTERRUPTED = 0, 1, 130  # tyro itself leaves with 2 after bad
 
 COMMANDS = {
     "demo-scenes": ("condense_nerfstudio.cli.demo_scenes", "DemoScenes"),
+    "embed": ("condense_nerfstudio.cli.embed", "Embed"),
     "evaluate": ("condense_nerfstudio.cli.evaluate", "Evaluate"),
     "keypoints": ("condense_nerfstudio.cli.keypoints", "Keypoints"),
+    "pretrain": ("condense_nerfstudio.cli.pretrain", "Pretrain"),
     "render": ("condense_nerfstudio.cli.render", "Render"),
 }
 """Name of each subcommand -> its module and class."""

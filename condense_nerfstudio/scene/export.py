@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
-from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.files import check_replaceable
-from condense_nerfstudio.keypoints.condensed_scene import SCENE_FILE
 from condense_nerfstudio.keypoints.config import ExportConfig
 from condense_nerfstudio.keypoints.storage import write_condensed_scene
-
-_ID = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f]{1,255}")
+from condense_nerfstudio.keypoints.target import checked_target
 
 
 def export_keypoints(config: ExportConfig) -> dict[str, Any]:
@@ -31,12 +26,7 @@ def export_keypoints(config: ExportConfig) -> dict[str, Any]:
         UserError: as load_scene, condense_scene and write_condensed_scene do, or an option is out of range.
     """
     folder = config.output_dir
-    scene_id = folder.resolve().name if config.id is None else config.id
-    if not _ID.fullmatch(scene_id):
-        raise UserError(f"{scene_id!r} cannot be a scene's id: pass --id with a name without slashes.")
-    if config.num_keypoints < 1:
-        raise UserError(f"--num-keypoints is {config.num_keypoints}: give a positive number.")
-    check_replaceable(folder, SCENE_FILE, "condensed scene", config.overwrite)
+    scene_id = checked_target(folder, config.id, config.num_keypoints, config.overwrite)
     # Imported late: a refusal should not take as long as nerfstudio's imports.
     from condense_nerfstudio.scene.condensation import condense_scene
     from condense_nerfstudio.scene.load import load_scene

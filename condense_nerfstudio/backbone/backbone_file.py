@@ -1,0 +1,127 @@
+"""A trained backbone as one safetensors file with a card: what `condense embed` opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from condense_nerfstudio.backbone.joint import JointConfig, JointModel
+from condense_nerfstudio.backbone.network import NetworkConfig
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.files import make_folder, replace_file
+
+VERSION = 1
+"""Of the file's format and of what its network computes."""
+SHIPPED = ("lite",)
+"""Names of the backbones that come with the program."""
+_FORMAT = "condense backbone"
+_LARGEST = 1 << 30
+"""Bytes; base has 60 million."""
+
+
+@dataclass(frozen=True)
+class TeacherRecord:
+    """One of the teachers that a backbone learned from."""
+
+    name: str
+    dim: int
+    revision: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BackboneCard:
+    """What a backbone is and where it comes from."""
+
+    size: str
+    """Name of the network's size."""
+    resolution: int
+    """Of the volumes that it was trained on."""
+    teachers: tuple[TeacherRecord, ...]
+    detector: Mapping[str, Any] | None
+    """Configuration of the detector of key points; None without."""
+    training: Mapping[str, Any]
+    """Data, recipe, seed, metrics and licence, as plain JSON."""
+
+
+def write_backbone(model: JointModel, card: BackboneCard, path: Path) -> None:
+    """Writes a backbone in half precision, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
+        for name, value in model.state_dict().items()
+    }
+    content = {"format": _FORMAT, "version": VERSION, "model": asdict(model.config), "card": asdict(card)}
+    make_folder(path.parent)
+    try:
+        replace_file(path, save(tensors, metadata={"card": json.dumps(content)}))
+    except OSError as error:
+        raise UserError(f"Backbone {path} cannot be written ({error.strerror}): make room there.") from error
+
+
+def open_backbone(path: Path, device: torch.device | str = "cpu") -> tuple[JointModel, BackboneCard]:
+    """Opens a backbone, in evaluation mode.
+
+    Args:
+        path: a file, or the name of a backbone that comes with the program.
+        device: where the network is wanted.
+
+    Raises:
+        UserError: there is no such file, or it is broken or of another version.
+    """
+    file = _located(path)
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise ValueError("it is too large")
+        with safe_open(file, framework="pt") as opened:
+            content = json.loads((opened.metadata() or {})["card"])
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        if content["format"] != _FORMAT:
+            raise ValueError("another kind of file")
+        if content["version"] != VERSION:
+            raise UserError(
+                f"Backbone {path} has version {content['version']}, and this program reads {VERSION}: train it again."
+            )
+        model = JointModel(_joint_config(content["model"]))
+        model.load_state_dict({name: _single(value) for name, value in tensors.items()})
+        card = _card(content["card"])
+    except OSError as error:
+        raise UserError(f"Backbone {path} cannot be read ({error.strerror or error}): check the path.") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, RecursionError, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"Backbone {path} is broken ({reason}): download or train it again.") from error
+    return model.to(device).eval().requires_grad_(False), card
+
+
+def _located(path: Path) -> Path:
+    if str(path) in SHIPPED:
+        return Path(str(files("condense_nerfstudio.backbone") / "weights" / f"{path}.safetensors"))
+    return path
+
+
+def _single(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
+def _joint_config(values: Mapping[str, Any]) -> JointConfig:
+    network = values["network"]
+    widths, blocks, up_blocks = (tuple(map(int, network[name])) for name in ("widths", "blocks", "up_blocks"))
+    dims = int(network["output_dim"]), int(network["lifted_dim"])
+    return JointConfig(**{**values, "network": NetworkConfig(widths, blocks, up_blocks, *dims)})
+
+
+def _card(values: Mapping[str, Any]) -> BackboneCard:
+    teachers = tuple(TeacherRecord(**teacher) for teacher in values["teachers"])
+    return BackboneCard(**{**values, "teachers": teachers})

@@ -1,0 +1,176 @@
+"""`condense pretrain`: from folders of captures to a backbone, in three stages that all go on where they were."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from condense_nerfstudio.backbone.backbone_file import BackboneCard, TeacherRecord, write_backbone
+from condense_nerfstudio.backbone.fleet import Job, find_captures, sole_user, train_nerfs
+from condense_nerfstudio.backbone.network import SIZES
+from condense_nerfstudio.backbone.settings import PretrainConfig
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.files import write_json
+
+BACKBONE_FILE, REPORT_FILE, STATE_FILE = "backbone.safetensors", "report.json", "state.safetensors"
+
+
+def pretrain(config: PretrainConfig) -> dict[str, Any]:
+    """Runs the three stages, with progress on standard error and TensorBoard scalars in the output folder.
+
+    Args:
+        config: what to do.
+
+    Returns:
+        What report.json holds: scenes, failures, seconds of each stage, steps, losses, and the backbone's file.
+
+    Raises:
+        UserError: there is no scene, none is left, or the folder is in use.
+    """
+    captures = find_captures(config.scenes)
+    with sole_user(config.output_dir), _progress() as progress:
+        clock = _Clock()
+        failed = _stage_one(captures, config, progress)
+        clock.lap("nerfs")
+        prepared = _stage_two([name for name in captures if name not in failed], config, progress, failed)
+        clock.lap("volumes")
+        if not prepared:
+            first, reason = next(iter(failed.items()))
+            raise UserError(f"No scene is left to learn from: {first} failed ({reason}).")
+        result = _stage_three(prepared, config, progress)
+        clock.lap("backbone")
+        report = {
+            "backbone": str(config.output_dir / BACKBONE_FILE),
+            "scenes": prepared,
+            "failed": failed,
+            "seconds": clock.seconds,
+            **result,
+        }
+        write_json(config.output_dir / REPORT_FILE, report)
+    return report
+
+
+class _Clock:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def lap(self, stage: str) -> None:
+        """Ends a stage."""
+        now = time.monotonic()
+        self.seconds[stage] = round(now - self._since, 2)
+        self._since = now
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
+
+
+def _stage_one(captures: Mapping[str, Path], config: PretrainConfig, progress: Progress) -> dict[str, str]:
+    """The NeRFs; returns why scenes have none."""
+    folder = config.output_dir / "nerfs"
+    jobs = {name: Job(name, capture, folder, config.nerfs) for name, capture in captures.items()}
+    if not config.train_nerfs:
+        return {
+            name: f"it has no NeRF in {job.run}, and --no-train-nerfs was given"
+            for name, job in jobs.items()
+            if not job.done
+        }
+    task = progress.add_task("NeRFs", total=len(captures), note="")
+
+    def report(name: str, reason: str | None) -> None:
+        progress.advance(task)
+        if reason is not None:
+            progress.console.print(f"{name} is left out: {reason}", markup=False)
+
+    return train_nerfs(captures, folder, config.nerfs, report)
+
+
+def _stage_two(names: list[str], config: PretrainConfig, progress: Progress, failed: dict[str, str]) -> list[str]:
+    """The volumes; returns the scenes that have one and adds the others to the failures."""
+    from condense_nerfstudio.backbone.preparation import prepare_scene
+
+    task = progress.add_task("Volumes", total=len(names), note="")
+    prepared = []
+    for done, name in enumerate(names):
+        job = Job(name, Path(), config.output_dir / "nerfs", config.nerfs)
+        folder = config.output_dir / "scenes" / name
+        try:
+            prepare_scene(
+                job.run / "config.yml",
+                folder,
+                config.volumes,
+                lambda share, done=done: progress.update(task, completed=done + share),
+            )
+            prepared.append(name)
+        except UserError as error:
+            failed[name] = str(error)
+            progress.console.print(f"{name} is left out: {error}", markup=False)
+        progress.update(task, completed=done + 1)
+    return prepared
+
+
+def _stage_three(names: list[str], config: PretrainConfig, progress: Progress) -> dict[str, Any]:
+    """The backbone; returns what the report says of it."""
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    from condense_nerfstudio.backbone.joint import JointConfig, JointModel
+    from condense_nerfstudio.backbone.pretraining import Pretraining
+    from condense_nerfstudio.backbone.scenes import open_scene
+    from condense_nerfstudio.cpu import prepare_cpu
+    from condense_nerfstudio.keypoints.detection import load_detector
+    from condense_nerfstudio.teachers.cache import default_cache_root
+    from condense_nerfstudio.teachers.registry import load_teacher
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        prepare_cpu()
+    configs = [teacher for teacher in (config.visual, config.language) if teacher.name != "none"]
+    if not configs:
+        raise UserError("A backbone needs a teacher: set --visual.name or --language.name.")
+    teachers = [load_teacher(teacher, device) for teacher in configs]
+    detector = None if config.detector.name == "none" else load_detector(config.detector, device)
+    cache = config.cache_dir or default_cache_root()
+    opening = progress.add_task("Feature maps", total=len(names), note="")
+    scenes = []
+    for name in names:
+        scenes.append(open_scene(config.output_dir / "scenes" / name, teachers, detector, cache))
+        progress.advance(opening)
+    torch.manual_seed(config.training.seed)
+    network = JointConfig(SIZES[config.size], {teacher.name: teacher.dim for teacher in teachers})
+    training = Pretraining(JointModel(network).to(device), scenes, config.training, config.output_dir / STATE_FILE)
+    task = progress.add_task("Backbone", total=config.training.steps, completed=training.step, note="")
+    last: dict[str, float] = {}
+    writer = SummaryWriter(str(config.output_dir / "tensorboard"), purge_step=training.step + 1)
+
+    def report(step: int, terms: Mapping[str, float]) -> None:
+        last.update(terms)
+        for name, value in terms.items():
+            writer.add_scalar(f"losses/{name}", value, step)
+        progress.update(task, completed=step, note=f"loss {terms['loss']:.3f}")
+
+    with writer:
+        training.run(report)
+    records = tuple(
+        TeacherRecord(teacher.name, teacher.dim, teacher.revision, asdict(settings))
+        for teacher, settings in zip(teachers, configs, strict=True)
+    )
+    card = BackboneCard(
+        size=config.size,
+        resolution=config.volumes.resolution,
+        teachers=records,
+        detector=None if detector is None else asdict(config.detector),
+        training={"scenes": names, "losses": last, **asdict(config.training)},
+    )
+    write_backbone(training.model, card, config.output_dir / BACKBONE_FILE)
+    return {"steps": training.step, "losses": last}

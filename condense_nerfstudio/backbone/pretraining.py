@@ -1,0 +1,164 @@
+"""Cross-scene training: both branches on many scenes at once; killed at any moment, it goes on where it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from condense_nerfstudio.backbone.joint import JointModel
+from condense_nerfstudio.backbone.joint_step import scene_losses
+from condense_nerfstudio.backbone.scenes import Scene
+from condense_nerfstudio.backbone.settings import PretrainingConfig
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.files import replace_file
+from condense_nerfstudio.teachers.statistics import feature_statistics
+
+_STATISTICS_MAPS = 200
+"""Feature maps from which a teacher's mean and principal components are taken, evenly chosen over all scenes."""
+_LEAST_RATE = 0.02
+"""Share of the learning rate that is left at the end."""
+
+
+class Pretraining:
+    """A training of one backbone on a list of scenes.
+
+    What a step draws depends on the seed and the step alone, so that a resumed training is the same training.
+
+    Args:
+        model: the network; its heads start from the teachers' statistics unless the state is resumed.
+        scenes: what it is trained on.
+        config: how.
+        state: the file in which the state is kept.
+    """
+
+    def __init__(self, model: JointModel, scenes: Sequence[Scene], config: PretrainingConfig, state: Path) -> None:
+        self.model = model
+        self.scenes = scenes
+        self.config = config
+        self.step = 0
+        """Steps that are done."""
+        self._state = state
+        self._device = next(model.parameters()).device
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self._embeddings: dict[str, Tensor] = {}
+        if state.exists():
+            self._resume()
+        else:
+            self._start_heads()
+
+    def run(self, report: Callable[[int, Mapping[str, float]], None]) -> None:
+        """Trains to the end.
+
+        Args:
+            report: told the number of steps done, and the loss and its terms in the last of them.
+
+        Raises:
+            UserError: the loss is not a number, or the state cannot be written.
+        """
+        while self.step < self.config.steps:
+            terms = self._take_step()
+            self.step += 1
+            if self.step % self.config.steps_per_save == 0 or self.step == self.config.steps:
+                self._save()
+            report(self.step, terms)
+
+    def _take_step(self) -> dict[str, float]:
+        """One step of the optimizer; returns its losses."""
+        config, step = self.config, self.step
+        for group in self._optimizer.param_groups:
+            group["lr"] = config.learning_rate * _rate(step, config)
+        self._optimizer.zero_grad()
+        chosen = self._scenes_of(step)
+        terms: dict[str, float] = {}
+        for slot, scene in enumerate(chosen):
+            others = [value for name, value in sorted(self._embeddings.items()) if name != scene.name]
+            bank = torch.stack(others) if others else torch.zeros(0, self.model.config.embedding_dim)
+            answer = scene_losses(self.model, scene, bank.to(self._device), config.step, (config.seed, step, slot))
+            loss = torch.stack(list(answer.losses.values())).sum() / len(chosen)
+            loss.backward()
+            self._embeddings[scene.name] = answer.embedding.cpu()
+            for name, value in (("loss", loss * len(chosen)), *answer.losses.items()):
+                terms[name] = terms.get(name, 0.0) + value.item() / len(chosen)
+        if not math.isfinite(terms["loss"]):
+            names = ", ".join(scene.name for scene in chosen)
+            raise UserError(f"The loss is not a number in step {step} ({names}): lower --learning-rate and start anew.")
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.longest_gradient)
+        self._optimizer.step()
+        return terms
+
+    def _scenes_of(self, step: int) -> list[Scene]:
+        """The scenes of a step: every scene once before any comes again."""
+        count, wanted = len(self.scenes), min(self.config.scenes_per_step, len(self.scenes))
+        places = range(step * wanted, (step + 1) * wanted)
+        orders = {epoch: np.random.default_rng([self.config.seed, epoch]).permutation(count)
+                  for epoch in {place // count for place in places}}  # fmt: skip
+        return [self.scenes[orders[place // count][place % count]] for place in places]
+
+    def _start_heads(self) -> None:
+        for name, dim in self.model.config.teachers.items():
+            maps = [scene.maps[name][i] for scene in self.scenes for i in scene.views.indices(held_out=False)]
+            chosen = np.unique(np.linspace(0, len(maps) - 1, min(len(maps), _STATISTICS_MAPS)).round().astype(int))
+            self.model.head(name).start_from(feature_statistics((maps[i] for i in chosen), dim))
+
+    def _save(self) -> None:
+        """Writes everything that a resumed training needs."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        names = [name for name, _ in self.model.named_parameters()]
+        for index, values in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{kind}.{names[index]}": torch.as_tensor(value) for kind, value in values.items()}
+        tensors |= {f"embedding.{name}": value for name, value in self._embeddings.items()}
+        metadata = {"step": str(self.step), "scenes": "\n".join(scene.name for scene in self.scenes)}
+        try:
+            replace_file(self._state, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata))
+        except OSError as error:
+            raise UserError(f"{self._state} cannot be written ({error.strerror}): make room there.") from error
+
+    def _resume(self) -> None:
+        """Takes the state up again.
+
+        Raises:
+            UserError: the state is broken, or of other scenes or another network.
+        """
+        try:
+            with safe_open(self._state, framework="pt") as opened:
+                metadata = opened.metadata() or {}
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            if metadata["scenes"] != "\n".join(scene.name for scene in self.scenes):
+                raise UserError(
+                    f"{self._state} belongs to a training on other scenes: choose another --output-dir, or delete it."
+                )
+            self.model.load_state_dict(_under(tensors, "model."))
+            names = [name for name, _ in self.model.named_parameters()]
+            state: dict[int, dict[str, Any]] = {index: {} for index in range(len(names))}
+            for key, value in _under(tensors, "optimizer.").items():
+                kind, name = key.split(".", 1)
+                state[names.index(name)][kind] = value
+            whole = self._optimizer.state_dict()
+            self._optimizer.load_state_dict({**whole, "state": {i: v for i, v in state.items() if v}})
+            self._embeddings = _under(tensors, "embedding.")
+            self.step = int(metadata["step"])
+        except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self._state} cannot be resumed ({reason}): delete it to start anew.") from error
+
+
+def _rate(step: int, config: PretrainingConfig) -> float:
+    """Share of the learning rate in a step."""
+    share = min(1.0, step / max(config.steps, 1))
+    cosine = _LEAST_RATE + (1.0 - _LEAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * share))
+    return min(1.0, (step + 1) / max(config.warmup, 1)) * cosine
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start so, without that start."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,136 @@
+"""What cross-scene training can be told; light, so that --help is there at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.keypoints.config import DetectorConfig
+from condense_nerfstudio.scene.loss_config import FeatureLossConfig, KeypointLossConfig
+from condense_nerfstudio.teachers.config import TeacherConfig
+
+Size = Literal["lite", "base"]
+
+RESOLUTIONS = (64, 128, 256)
+"""Cells a side that a volume may have: powers of two, so that octrees fit."""
+
+
+@dataclass(frozen=True)
+class VolumeConfig:
+    """How scene volumes are made."""
+
+    resolution: int = 128
+    """Cells a side: 64, 128 or 256."""
+    least_weight: float = 0.1
+    """A cell is kept if a ray has so much of its rendering weight, of 1 in all, in half a cell's length of it; the cell
+    of its median is kept always."""
+    rays: int = 200_000
+    """Rays of the training cameras that find out which cells are seen."""
+
+    def __post_init__(self) -> None:
+        if self.resolution not in RESOLUTIONS:
+            raise UserError(f"--resolution is {self.resolution}: choose {', '.join(map(str, RESOLUTIONS))}.")
+        if not 0.0 < self.least_weight < 1.0:
+            raise UserError(f"--least-weight is {self.least_weight}: give a number between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class FleetConfig:
+    """How the NeRFs are trained."""
+
+    method: str = "condense-lite"
+    """nerfstudio method; condense and condense-lite are trained without features, which stage three learns."""
+    steps: int = 1000
+    """Training steps of a NeRF."""
+    workers: int = 1
+    """NeRFs that are trained at the same time; they share the processor's cores."""
+    held_out: float = 0.1
+    """Share of a capture's photographs that is kept for measuring."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--nerfs.steps", self.steps), ("--nerfs.workers", self.workers)):
+            if value < 1:
+                raise UserError(f"{flag} is {value}: give a positive number.")
+        if not 0.0 < self.held_out < 1.0:
+            raise UserError(f"--nerfs.held-out is {self.held_out}: give a number between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """What a step looks at, and how its losses are weighed."""
+
+    images_per_scene: int = 4
+    """Photographs a scene on which features are compared."""
+    rays_per_scene: int = 1024
+    """Rays a scene."""
+    feature_losses: FeatureLossConfig = field(default_factory=FeatureLossConfig)
+    """Consistency and anchors."""
+    keypoint_losses: KeypointLossConfig = field(default_factory=KeypointLossConfig)
+    """The key-point heads."""
+    scene_contrast: float = 0.2
+    """Weight of the contrast between embeddings of photographs and of scenes."""
+    lifted_images: int = 8
+    """Photographs whose features are lifted into the input, in the steps in which they are."""
+    lifted_share: float = 0.4
+    """Share of steps in which they are; in the others the backbone sees the NeRF alone."""
+    train_2d: bool = True
+    """Train the 2D branch too; off, only the 3D branch learns, from the frozen teachers."""
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """How a backbone is trained."""
+
+    steps: int = 1000
+    """Steps of the optimizer."""
+    scenes_per_step: int = 2
+    """Scenes a step, one after another: memory does not grow with them."""
+    learning_rate: float = 2e-3
+    """At its peak; it warms up and then falls like a cosine."""
+    warmup: int = 30
+    """Steps until the learning rate is at its peak."""
+    weight_decay: float = 0.01
+    """AdamW's."""
+    longest_gradient: float = 1.0
+    """Gradients are cut to this length."""
+    seed: int = 0
+    """Of all that is random."""
+    steps_per_save: int = 50
+    """Steps between two saves of the state."""
+    step: StepConfig = field(default_factory=StepConfig)
+    """What a step looks at."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--steps", self.steps), ("--scenes-per-step", self.scenes_per_step)):
+            if value < 1:
+                raise UserError(f"{flag} is {value}: give a positive number.")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """All that decides about a backbone."""
+
+    scenes: tuple[Path, ...]
+    """Captures in nerfstudio's format, or folders of captures."""
+    output_dir: Path
+    """Folder for the NeRFs, the volumes, the backbone and report.json."""
+    size: Size = "lite"
+    """Size of the network: lite (2 million parameters) or base (12 million)."""
+    train_nerfs: bool = True
+    """Train the NeRFs that are missing; off, a scene without one is left out."""
+    nerfs: FleetConfig = field(default_factory=FleetConfig)
+    """Stage one: a NeRF for every capture."""
+    volumes: VolumeConfig = field(default_factory=VolumeConfig)
+    """Stage two: a volume of every NeRF."""
+    training: PretrainingConfig = field(default_factory=PretrainingConfig)
+    """Stage three: the backbone."""
+    visual: TeacherConfig = field(default_factory=lambda: TeacherConfig(name="efficientnet"))
+    """The teacher of visual features."""
+    language: TeacherConfig = field(default_factory=lambda: TeacherConfig(name="conse"))
+    """The teacher whose features can be compared with text."""
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    """The detector of key points."""
+    cache_dir: Path | None = None
+    """Folder for the teachers' feature maps; by default condense_nerfstudio in the user's cache folder."""
