@@ -4,7 +4,8 @@
 
 Every scene is a training of condense-lite, whose own heads are what the backbone is measured against. On its held-out
 photographs: the centred cosine of rendered features with the frozen teacher's, and the share of correspondences found
-again between pairs of photographs, for the scene's own heads, the backbone, an untrained backbone, the frozen teacher,
+again between pairs of photographs, for the scene's own heads, the backbone (from the NeRF alone, and with eight of the
+training photographs lifted into its input), an untrained backbone, the frozen teacher,
 and both 2D branches. Then: does the embedding of a held-out photograph find its scene among all the scenes?
 """
 
@@ -26,31 +27,47 @@ from torch.nn import functional
 
 from condense_nerfstudio.files import write_json
 
-KINDS = ("own heads", "backbone", "untrained", "frozen teacher", "2d own", "2d joint")
+KINDS = ("own heads", "backbone", "with photographs", "untrained", "frozen teacher", "2d own", "2d joint")
+LIFTED = 8
+"""Photographs that are lifted."""
 
 
 class Scene:
     """A held-out scene: its own trained features, and what backbones say of it."""
 
     def __init__(self, config: Path, models: dict[str, Any], volumes: Any) -> None:
+        from condense_nerfstudio.backbone.joint_step import lifted_features
         from condense_nerfstudio.backbone.nerf import load_nerf
         from condense_nerfstudio.backbone.octree import to_nodes
         from condense_nerfstudio.backbone.preparation import volume_of
+        from condense_nerfstudio.backbone.scenes import Scene as Posed
         from condense_nerfstudio.scene.evaluation import View, choose_pairs
         from condense_nerfstudio.scene.load import load_scene
+        from condense_nerfstudio.teachers.registry import load_teacher
 
         self.name = config.parents[2].name
         self.pipeline = load_scene(config)
         manager = self.pipeline.datamanager
         started = time.monotonic()
-        self.volume = volume_of(load_nerf(config), volumes)
+        nerf = load_nerf(config)
+        self.volume = volume_of(nerf, volumes)
         self.thickness = self.volume.dense_thickness()
         self.seconds = {"volume": time.monotonic() - started}
         started = time.monotonic()
-        self.models = models
         with torch.no_grad():
             self.features = {kind: model(to_nodes(self.volume)) for kind, model in models.items()}
-        self.seconds["network"] = (time.monotonic() - started) / len(models)
+            self.seconds["network"] = (time.monotonic() - started) / len(models)
+            nodes, model = to_nodes(self.volume), models["backbone"]
+            images = nerf.views.indices(held_out=False)
+            images = [images[i] for i in np.linspace(0, len(images) - 1, LIFTED).round().astype(int)]
+            maps = {}
+            for name in model.config.teachers:
+                teacher = load_teacher(manager.teacher_configs[name], self.pipeline.device)
+                maps[name] = manager.feature_maps(teacher, nerf.views.images)
+            scene = Posed(self.name, self.volume, nerf.views, maps, [])
+            lifted = lifted_features(model, scene, self.thickness, nodes, images)
+            self.features["with photographs"] = model(nodes, lifted)
+        self.models = {**models, "with photographs": model}
         self.views = [View(manager.eval_dataset, i) for i in range(len(manager.eval_dataset))]
         self.pairs, _ = choose_pairs(self.views, [View(manager.train_dataset, i) for i in range(3)])
 
@@ -158,7 +175,7 @@ def main() -> None:
             }
     result = {
         "means": means,
-        "recall@1": {kind: recall(retrieval, kind) for kind in models},
+        "recall@1": {kind: recall(retrieval, kind) for kind in (*models, "with photographs")},
         "scenes": rows,
         "training": dict(card.training),
     }

@@ -181,8 +181,9 @@ def find_captures(paths: tuple[Path, ...]) -> dict[str, Path]:
     if not found:
         raise UserError("There is no scene: name folders of captures with --scenes.")
     captures: dict[str, Path] = {}
-    names = [capture.name for capture in found]
-    for capture in dict.fromkeys(found):
+    distinct = list(dict.fromkeys(found))
+    names = [capture.name for capture in distinct]
+    for capture in distinct:
         name = capture.name if names.count(capture.name) == 1 else f"{capture.parent.name}_{capture.name}"
         if name in captures:
             raise UserError(f"Two scenes are called {name} ({captures[name]}, {capture}): rename one of the folders.")

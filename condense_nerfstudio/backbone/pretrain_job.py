@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from condense_nerfstudio.backbone.backbone_file import BackboneCard, TeacherRecord, write_backbone
 from condense_nerfstudio.backbone.fleet import Job, find_captures, sole_user, train_nerfs
 from condense_nerfstudio.backbone.network import SIZES
+from condense_nerfstudio.backbone.pretraining import Pretraining
+from condense_nerfstudio.backbone.ranks import Ranks, started_ranks
 from condense_nerfstudio.backbone.settings import PretrainConfig
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.files import write_json
@@ -29,31 +31,41 @@ def pretrain(config: PretrainConfig) -> dict[str, Any]:
         config: what to do.
 
     Returns:
-        What report.json holds: scenes, failures, seconds of each stage, steps, losses, and the backbone's file.
+        What report.json holds: scenes, failures, seconds of each stage, steps, losses, and the backbone's file; nothing
+        on ranks of torchrun but the first.
 
     Raises:
         UserError: there is no scene, none is left, or the folder is in use.
     """
     captures = find_captures(config.scenes)
-    with sole_user(config.output_dir), _progress() as progress:
-        clock = _Clock()
-        failed = _stage_one(captures, config, progress)
-        clock.lap("nerfs")
-        prepared = _stage_two([name for name in captures if name not in failed], config, progress, failed)
-        clock.lap("volumes")
-        if not prepared:
-            first, reason = next(iter(failed.items()))
-            raise UserError(f"No scene is left to learn from: {first} failed ({reason}).")
-        result = _stage_three(prepared, config, progress)
-        clock.lap("backbone")
-        report = {
-            "backbone": str(config.output_dir / BACKBONE_FILE),
-            "scenes": prepared,
-            "failed": failed,
-            "seconds": clock.seconds,
-            **result,
-        }
-        write_json(config.output_dir / REPORT_FILE, report)
+    with started_ranks() as ranks, _progress(ranks.first) as progress:
+        if not ranks.first:
+            _stage_three(ranks.from_first(None), config, progress, ranks)
+            return {}
+        with sole_user(config.output_dir):
+            return _as_first(captures, config, progress, ranks)
+
+
+def _as_first(captures: Mapping[str, Path], config: PretrainConfig, progress: Progress, ranks: Ranks) -> dict[str, Any]:
+    """What the first rank does, or the only one."""
+    clock = _Clock()
+    failed = _stage_one(captures, config, progress)
+    clock.lap("nerfs")
+    prepared = _stage_two([name for name in captures if name not in failed], config, progress, failed)
+    clock.lap("volumes")
+    if not prepared:
+        first, reason = next(iter(failed.items()))
+        raise UserError(f"No scene is left to learn from: {first} failed ({reason}).")
+    result = _stage_three(ranks.from_first(prepared), config, progress, ranks)
+    clock.lap("backbone")
+    report = {
+        "backbone": str(config.output_dir / BACKBONE_FILE),
+        "scenes": prepared,
+        "failed": failed,
+        "seconds": clock.seconds,
+        **result,
+    }
+    write_json(config.output_dir / REPORT_FILE, report)
     return report
 
 
@@ -71,9 +83,9 @@ class _Clock:
         self._since = now
 
 
-def _progress() -> Progress:
+def _progress(shown: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
+    return Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), disable=not shown)
 
 
 def _stage_one(captures: Mapping[str, Path], config: PretrainConfig, progress: Progress) -> dict[str, str]:
@@ -120,12 +132,9 @@ def _stage_two(names: list[str], config: PretrainConfig, progress: Progress, fai
     return prepared
 
 
-def _stage_three(names: list[str], config: PretrainConfig, progress: Progress) -> dict[str, Any]:
+def _stage_three(names: list[str], config: PretrainConfig, progress: Progress, ranks: Ranks) -> dict[str, Any]:
     """The backbone; returns what the report says of it."""
-    from torch.utils.tensorboard.writer import SummaryWriter
-
     from condense_nerfstudio.backbone.joint import JointConfig, JointModel
-    from condense_nerfstudio.backbone.pretraining import Pretraining
     from condense_nerfstudio.backbone.scenes import open_scene
     from condense_nerfstudio.cpu import prepare_cpu
     from condense_nerfstudio.keypoints.detection import load_detector
@@ -141,26 +150,24 @@ def _stage_three(names: list[str], config: PretrainConfig, progress: Progress) -
     teachers = [load_teacher(teacher, device) for teacher in configs]
     detector = None if config.detector.name == "none" else load_detector(config.detector, device)
     cache = config.cache_dir or default_cache_root()
-    opening = progress.add_task("Feature maps", total=len(names), note="")
     scenes = []
+    if not ranks.first:
+        ranks.wait()  # until the first has filled the cache
+    task = progress.add_task("Feature maps", total=len(names), note="")
     for name in names:
         scenes.append(open_scene(config.output_dir / "scenes" / name, teachers, detector, cache))
-        progress.advance(opening)
+        progress.advance(task)
+    if ranks.first:
+        ranks.wait()
     torch.manual_seed(config.training.seed)
     network = JointConfig(SIZES[config.size], {teacher.name: teacher.dim for teacher in teachers})
-    training = Pretraining(JointModel(network).to(device), scenes, config.training, config.output_dir / STATE_FILE)
-    task = progress.add_task("Backbone", total=config.training.steps, completed=training.step, note="")
-    last: dict[str, float] = {}
-    writer = SummaryWriter(str(config.output_dir / "tensorboard"), purge_step=training.step + 1)
-
-    def report(step: int, terms: Mapping[str, float]) -> None:
-        last.update(terms)
-        for name, value in terms.items():
-            writer.add_scalar(f"losses/{name}", value, step)
-        progress.update(task, completed=step, note=f"loss {terms['loss']:.3f}")
-
-    with writer:
-        training.run(report)
+    joint = JointModel(network).to(device)
+    training = Pretraining(joint, scenes, config.training, config.output_dir / STATE_FILE, ranks)
+    if ranks.first:
+        _run_reported(training, config, progress)
+    else:
+        training.run(lambda step, terms: None)
+        return {}
     records = tuple(
         TeacherRecord(teacher.name, teacher.dim, teacher.revision, asdict(settings))
         for teacher, settings in zip(teachers, configs, strict=True)
@@ -170,7 +177,22 @@ def _stage_three(names: list[str], config: PretrainConfig, progress: Progress) -
         resolution=config.volumes.resolution,
         teachers=records,
         detector=None if detector is None else asdict(config.detector),
-        training={"scenes": names, "losses": last, **asdict(config.training)},
+        training={"scenes": names, "losses": training.losses, **asdict(config.training)},
     )
     write_backbone(training.model, card, config.output_dir / BACKBONE_FILE)
-    return {"steps": training.step, "losses": last}
+    return {"steps": training.step, "losses": training.losses}
+
+
+def _run_reported(training: Pretraining, config: PretrainConfig, progress: Progress) -> None:
+    """Trains to the end, with a progress bar and TensorBoard scalars."""
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    task = progress.add_task("Backbone", total=config.training.steps, completed=training.step, note="")
+    with SummaryWriter(str(config.output_dir / "tensorboard"), purge_step=training.step + 1) as writer:
+
+        def report(step: int, terms: Mapping[str, float]) -> None:
+            for name, value in terms.items():
+                writer.add_scalar(f"losses/{name}", value, step)
+            progress.update(task, completed=step, note=f"loss {terms['loss']:.3f}")
+
+        training.run(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from condense_nerfstudio.backbone.joint import JointModel
 from condense_nerfstudio.backbone.joint_step import scene_losses
+from condense_nerfstudio.backbone.ranks import Ranks
 from condense_nerfstudio.backbone.scenes import Scene
 from condense_nerfstudio.backbone.settings import PretrainingConfig
 from condense_nerfstudio.errors import UserError
@@ -37,15 +39,26 @@ class Pretraining:
         scenes: what it is trained on.
         config: how.
         state: the file in which the state is kept.
+        ranks: the processes that share the scenes of a step; their number changes nothing but the time.
     """
 
-    def __init__(self, model: JointModel, scenes: Sequence[Scene], config: PretrainingConfig, state: Path) -> None:
+    def __init__(
+        self,
+        model: JointModel,
+        scenes: Sequence[Scene],
+        config: PretrainingConfig,
+        state: Path,
+        ranks: Ranks | None = None,
+    ) -> None:
         self.model = model
         self.scenes = scenes
         self.config = config
         self.step = 0
         """Steps that are done."""
+        self.losses: dict[str, float] = {}
+        """Of the last step."""
         self._state = state
+        self._ranks = ranks or Ranks()
         self._device = next(model.parameters()).device
         self._optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -66,11 +79,12 @@ class Pretraining:
             UserError: the loss is not a number, or the state cannot be written.
         """
         while self.step < self.config.steps:
-            terms = self._take_step()
+            self.losses = self._take_step()
             self.step += 1
-            if self.step % self.config.steps_per_save == 0 or self.step == self.config.steps:
+            last = self.step == self.config.steps
+            if self._ranks.first and (last or self.step % self.config.steps_per_save == 0):
                 self._save()
-            report(self.step, terms)
+            report(self.step, self.losses)
 
     def _take_step(self) -> dict[str, float]:
         """One step of the optimizer; returns its losses."""
@@ -79,19 +93,22 @@ class Pretraining:
             group["lr"] = config.learning_rate * _rate(step, config)
         self._optimizer.zero_grad()
         chosen = self._scenes_of(step)
-        terms: dict[str, float] = {}
-        for slot, scene in enumerate(chosen):
+        found: dict[str, dict[str, float]] = {}
+        embeddings: dict[str, Tensor] = {}
+        for slot, scene in list(enumerate(chosen))[self._ranks.rank :: self._ranks.size]:
             others = [value for name, value in sorted(self._embeddings.items()) if name != scene.name]
             bank = torch.stack(others) if others else torch.zeros(0, self.model.config.embedding_dim)
             answer = scene_losses(self.model, scene, bank.to(self._device), config.step, (config.seed, step, slot))
             loss = torch.stack(list(answer.losses.values())).sum() / len(chosen)
             loss.backward()
-            self._embeddings[scene.name] = answer.embedding.cpu()
-            for name, value in (("loss", loss * len(chosen)), *answer.losses.items()):
-                terms[name] = terms.get(name, 0.0) + value.item() / len(chosen)
+            embeddings[scene.name] = answer.embedding.cpu()
+            found[scene.name] = {name: value.item() for name, value in answer.losses.items()}
+        self._embeddings |= self._ranks.gathered(embeddings)
+        terms = _means(self._ranks.gathered(found), [scene.name for scene in chosen])
         if not math.isfinite(terms["loss"]):
             names = ", ".join(scene.name for scene in chosen)
             raise UserError(f"The loss is not a number in step {step} ({names}): lower --learning-rate and start anew.")
+        self._ranks.sum_gradients(self.model.parameters())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.longest_gradient)
         self._optimizer.step()
         return terms
@@ -117,7 +134,11 @@ class Pretraining:
         for index, values in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{kind}.{names[index]}": torch.as_tensor(value) for kind, value in values.items()}
         tensors |= {f"embedding.{name}": value for name, value in self._embeddings.items()}
-        metadata = {"step": str(self.step), "scenes": "\n".join(scene.name for scene in self.scenes)}
+        metadata = {
+            "step": str(self.step),
+            "scenes": "\n".join(scene.name for scene in self.scenes),
+            "losses": json.dumps(self.losses),
+        }
         try:
             replace_file(self._state, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata))
         except OSError as error:
@@ -147,6 +168,7 @@ class Pretraining:
             self._optimizer.load_state_dict({**whole, "state": {i: v for i, v in state.items() if v}})
             self._embeddings = _under(tensors, "embedding.")
             self.step = int(metadata["step"])
+            self.losses = json.loads(metadata["losses"])
         except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{self._state} cannot be resumed ({reason}): delete it to start anew.") from error
@@ -157,6 +179,12 @@ def _rate(step: int, config: PretrainingConfig) -> float:
     share = min(1.0, step / max(config.steps, 1))
     cosine = _LEAST_RATE + (1.0 - _LEAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * share))
     return min(1.0, (step + 1) / max(config.warmup, 1)) * cosine
+
+
+def _means(found: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
+    """The mean of every term over scenes, and of their sum, the loss; the same whatever rank found them."""
+    terms = {term: sum(found[name][term] for name in names) / len(names) for term in found[names[0]]}
+    return {"loss": sum(terms.values()), **terms}
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from jaxtyping import Bool, Float, Int
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import Frustums, RayBundle, RaySamples
 from nerfstudio.field_components.field_heads import FieldHeadNames
-from nerfstudio.models.base_model import Model
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,13 +30,23 @@ _COARSEST = 64
 """Resolution at which the whole box is looked at; finer grids only where that shows a surface."""
 _SUBCELLS = torch.tensor([[x, y, z] for x in (0.25, 0.75) for y in (0.25, 0.75) for z in (0.25, 0.75)])
 """Where in a cell the NeRF is asked."""
+_DIVERGED = "The scene's density is not a number everywhere: its training has diverged. Train it again."
 _THICKEST = 1000.0
 """Largest optical thickness that is kept; nothing is seen through a hundredth of it."""
 
 
+@runtime_checkable
+class Renders(Protocol):
+    """What is asked of a nerfstudio model; it must have a `field`, too."""
+
+    def __call__(self, ray_bundle: RayBundle) -> Any:
+        """Renders rays: "depth" and "accumulation", among others."""
+        ...
+
+
 @torch.no_grad()
 def make_volume(
-    model: Model,
+    model: Renders,
     cameras: Cameras,
     card: VolumeCard,
     config: VolumeConfig,
@@ -86,7 +96,7 @@ def make_volume(
 
 
 def radiance(
-    model: Model, positions: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
+    model: Renders, positions: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
     """Density and colour at positions in nerfstudio's frame, seen along directions of length one.
 
@@ -102,7 +112,7 @@ def radiance(
     answer = field(samples)
     density, rgb = (answer[FieldHeadNames.DENSITY], answer[FieldHeadNames.RGB]) if isinstance(answer, dict) else answer
     if not density.isfinite().all():
-        raise UserError("The scene's density is not a number everywhere: its training has diverged. Train it again.")
+        raise UserError(_DIVERGED)
     return density.reshape(-1).float(), rgb.reshape(-1, 3).float().clamp(0.0, 1.0)
 
 
@@ -121,13 +131,15 @@ def random_rays(cameras: Cameras, count: int, seed: int) -> RayBundle:
     return cameras.generate_rays(chosen[:, None], coords=coords)
 
 
-def _box(model: Model, cameras: Cameras, resolution: int) -> tuple[Float[Tensor, " 3"], float]:
+def _box(model: Renders, cameras: Cameras, resolution: int) -> tuple[Float[Tensor, " 3"], float]:
     """Lowest corner, and side of a cell."""
     rays = random_rays(cameras, _BOX_RAYS, seed=0)
     points = []
     for start in range(0, len(rays), _RAY_CHUNK):
         part = rays[start : start + _RAY_CHUNK]
         outputs = model(part)
+        if not outputs["accumulation"].isfinite().all():
+            raise UserError(_DIVERGED)
         solid = outputs["accumulation"][:, 0] > LEAST_ACCUMULATION
         points.append((part.origins + part.directions * outputs["depth"])[solid])
     met = torch.cat(points)
@@ -163,7 +175,7 @@ class _Meeting:
 
 
 def _refined(
-    model: Model, grid: _Grid, coarse: Float[Tensor, "c c c"], wanted: Bool[Tensor, "c c c"], resolution: int
+    model: Renders, grid: _Grid, coarse: Float[Tensor, "c c c"], wanted: Bool[Tensor, "c c c"], resolution: int
 ) -> Float[Tensor, "r r r"]:
     """Mean density times the side of a cell, on a finer grid: asked for in wanted cells, taken over in others."""
     factor = resolution // coarse.shape[0]
@@ -213,7 +225,7 @@ def _grown(cells: Bool[Tensor, "r r r"]) -> Bool[Tensor, "r r r"]:
 
 
 def _colors(
-    model: Model, grid: _Grid, cells: Int[Tensor, "n 3"], directions: Float[Tensor, "n 3"], resolution: int
+    model: Renders, grid: _Grid, cells: Int[Tensor, "n 3"], directions: Float[Tensor, "n 3"], resolution: int
 ) -> Float[Tensor, "n 3"]:
     """Mean colour of cells, weighted with density, seen along directions."""
     colors, per_chunk = [], _CHUNK // len(_SUBCELLS)

@@ -23,7 +23,10 @@ class Pretrain(PretrainConfig):
         """Runs the three stages."""
         from condense_nerfstudio.backbone.pretrain_job import pretrain
 
-        return pretrain(self)
+        report = pretrain(self)
+        if not report:
+            raise SystemExit(0)  # one of torchrun's further ranks: the first answers for all
+        return report
 
     def show(self, result: Mapping[str, Any]) -> None:
         """Prints what was learned from, what was left out, and where the backbone is."""

@@ -11,10 +11,13 @@ from nerfstudio.cameras.cameras import Cameras
 from condense_nerfstudio.backbone.joint import JointConfig, JointModel
 from condense_nerfstudio.backbone.network import NetworkConfig
 from condense_nerfstudio.backbone.scenes import Scene
+from condense_nerfstudio.backbone.settings import PretrainingConfig, StepConfig
 from condense_nerfstudio.backbone.views import Views
 from condense_nerfstudio.backbone.volume import SceneVolume, VolumeCard
 
 RESOLUTION = 64
+STEP = StepConfig(images_per_scene=2, rays_per_scene=128)
+TRAINING = PretrainingConfig(steps=6, scenes_per_step=2, warmup=1, steps_per_save=2, step=STEP)
 TEACHERS = {"first": 6, "second": 5}
 SMALL = NetworkConfig((8, 8), (1, 1), (1,), 8, lifted_dim=4)
 CARD = VolumeCard(

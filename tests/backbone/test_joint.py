@@ -17,16 +17,13 @@ from condense_nerfstudio.backbone.marching import March, march
 from condense_nerfstudio.backbone.octree import to_nodes
 from condense_nerfstudio.backbone.pretraining import Pretraining
 from condense_nerfstudio.backbone.scenes import Scene, look
-from condense_nerfstudio.backbone.settings import PretrainingConfig, StepConfig
+from condense_nerfstudio.backbone.settings import PretrainingConfig
 from condense_nerfstudio.errors import UserError
 
-from .rooms import RESOLUTION, TEACHERS, model, scene
-
-STEP = StepConfig(images_per_scene=2, rays_per_scene=128)
-CONFIG = PretrainingConfig(steps=6, scenes_per_step=2, warmup=1, steps_per_save=2, step=STEP)
+from .rooms import RESOLUTION, STEP, TEACHERS, TRAINING, model, scene
 
 
-def trained(state: Path, config: PretrainingConfig = CONFIG, scenes: list[Scene] | None = None) -> Pretraining:
+def trained(state: Path, config: PretrainingConfig = TRAINING, scenes: list[Scene] | None = None) -> Pretraining:
     return Pretraining(model(), scenes or [scene(0), scene(1), scene(2)], config, state)
 
 
@@ -106,7 +103,7 @@ def test_lifted_features_change_the_answer_and_are_trained() -> None:
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
     losses: list[float] = []
-    config = replace(CONFIG, steps=40, step=replace(STEP, lifted_share=0.0), learning_rate=5e-3)
+    config = replace(TRAINING, steps=40, step=replace(STEP, lifted_share=0.0), learning_rate=5e-3)
     trained(tmp_path / "state", config).run(lambda step, terms: losses.append(terms["loss"]))
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
