@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from condense_nerfstudio.files import write_json
+from condense_nerfstudio.teachers.cache import read_rgb
 
 KINDS = ("own heads", "backbone", "with photographs", "untrained", "frozen teacher", "2d own", "2d joint")
 LIFTED = 8
@@ -125,11 +126,11 @@ def recall(scenes: list[tuple[Scene, list[dict[str, Tensor]]]], kind: str) -> fl
     """Share of held-out photographs whose scene's embedding is the nearest."""
     model = scenes[0][0].models[kind]
     table = torch.stack([model.scene_embedding(scene.features[kind]) for scene, _ in scenes])
-    right = [
-        int((table @ model.image_embedding(maps)).argmax()) == number
-        for number, (_, photographs) in enumerate(scenes)
-        for maps in photographs
-    ]
+    right = []
+    for number, (scene, photographs) in enumerate(scenes):
+        files = scene.pipeline.datamanager.eval_dataset.image_filenames
+        for file, maps in zip(files, photographs, strict=True):
+            right.append(int((table @ model.image_embedding(read_rgb(Path(file)), maps)).argmax()) == number)
     return float(np.mean(right))
 
 

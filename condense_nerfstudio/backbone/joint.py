@@ -31,8 +31,8 @@ class JointConfig:
     adapter_dim: int = 64
     adapter_kernel: int = 9
     keypoint_hidden_dim: int = 32
-    embedding_dim: int = 128
-    """Length of a scene's embedding."""
+    tones: int = 8
+    """Words a colour channel in the vocabulary of scene embeddings; their cube is an embedding's length."""
     samples_per_ray: int = 8
     """Samples at which a ray reads the feature volume: those with the largest weights."""
 
@@ -83,7 +83,7 @@ class JointModel(nn.Module):
         nn.init.constant_(self.keypoints.bias, START)
         first = next(iter(config.teachers.values()))
         self.map_head = KeypointMapHead(first, config.keypoint_hidden_dim)
-        self.embedding = Embedding(sum(config.teachers.values()), config.embedding_dim)
+        self.embedding = Embedding(sum(config.teachers.values()), config.tones)
 
     def head(self, teacher: str) -> TeacherHead:
         """A teacher's statistics, decoder and adapter."""
@@ -148,17 +148,23 @@ class JointModel(nn.Module):
         count = len(volume.values)
         chosen = torch.linspace(0, count - 1, min(most, count), device=volume.values.device).round().long()
         features = self.decoded(volume.values.index_select(0, chosen)).features
-        return self.embedding(torch.cat(list(features.values()), dim=1))
+        colors = volume.nodes.colors().index_select(0, chosen)
+        return self.embedding(colors, torch.cat(list(features.values()), dim=1))
 
-    def image_embedding(self, maps: Mapping[str, Float[Tensor, "_ _ c"]]) -> Float[Tensor, " e"]:
+    def image_embedding(
+        self, image: Float[Tensor, "h w 3"], maps: Mapping[str, Float[Tensor, "_ _ c"]]
+    ) -> Float[Tensor, " e"]:
         """The embedding of a photograph, comparable with that of scenes.
 
         Args:
+            image: the photograph, in 0..1.
             maps: the 2D branch's features G, centred, by teacher.
         """
         first = maps[next(iter(self.config.teachers))]
-        resized = [_on_grid(maps[name], (first.shape[0], first.shape[1])) for name in self.config.teachers]
-        return self.embedding(torch.cat(resized, dim=-1).flatten(0, 1))
+        shape = (first.shape[0], first.shape[1])
+        resized = [_on_grid(maps[name], shape) for name in self.config.teachers]
+        colors = nn.functional.interpolate(image.permute(2, 0, 1)[None], shape, mode="area")[0].permute(1, 2, 0)
+        return self.embedding(colors.flatten(0, 1), torch.cat(resized, dim=-1).flatten(0, 1))
 
 
 def _on_grid(feature_map: Float[Tensor, "_ _ c"], shape: tuple[int, int]) -> Float[Tensor, "_ _ c"]:

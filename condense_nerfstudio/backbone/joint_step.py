@@ -16,6 +16,10 @@ from condense_nerfstudio.backbone.octree import Nodes, Turn, to_nodes
 from condense_nerfstudio.backbone.scenes import Look, Scene, look
 from condense_nerfstudio.backbone.settings import StepConfig
 from condense_nerfstudio.scene.feature_step import BranchMaps, branch_maps, feature_losses, keypoint_step_losses
+from condense_nerfstudio.teachers.cache import read_rgb
+
+_GAIN = 0.2
+"""Largest logarithm of the factor on a photograph's brightness before it is embedded."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,12 @@ def scene_losses(
         losses |= keypoint_step_losses(model.map_head, first, rendered.keypoint, looked.targets, config.keypoint_losses)
     embedding = model.scene_embedding(volume)
     if config.scene_contrast and len(others):
-        photographs = torch.stack([model.image_embedding(image) for image in _by_image(maps)])
+        # Exposures differ between captures of one place.
+        gain = float(np.exp(random.uniform(-_GAIN, _GAIN)))
+        photographs = torch.stack([
+            model.image_embedding((read_rgb(scene.views.images[image]).to(device) * gain).clamp(max=1.0), of_image)
+            for image, of_image in zip(images, _by_image(maps), strict=True)
+        ])  # fmt: skip
         contrast = model.embedding.contrast(photographs, embedding, others)
         losses["scene_contrast"] = config.scene_contrast * contrast
     return SceneLosses(losses, embedding.detach())

@@ -61,6 +61,13 @@ class Nodes:
     """How the scene was turned."""
     _neighbours: dict[int, Tensor] = field(default_factory=dict)
 
+    def colors(self) -> Float[Tensor, "nodes 3"]:
+        """Mean colour of every node's occupied cells, in 0..1."""
+        cells = self.inputs.view(len(self.inputs), _CHILDREN, INPUT_CHANNELS)
+        occupied = (cells[..., :1] > 0).to(cells.dtype)
+        mean = (cells[..., 1:4] * occupied).sum(dim=1) / occupied.sum(dim=1)
+        return (mean + 1.0) / 2.0
+
     def neighbours(self, depth: int) -> Int[Tensor, " m"]:
         """The 27 neighbours of every node of a depth, one node after another; the number of nodes where none is."""
         if depth not in self._neighbours:

@@ -97,7 +97,7 @@ class Pretraining:
         embeddings: dict[str, Tensor] = {}
         for slot, scene in list(enumerate(chosen))[self._ranks.rank :: self._ranks.size]:
             others = [value for name, value in sorted(self._embeddings.items()) if name != scene.name]
-            bank = torch.stack(others) if others else torch.zeros(0, self.model.config.embedding_dim)
+            bank = torch.stack(others) if others else torch.zeros(0, self.model.embedding.dim)
             answer = scene_losses(self.model, scene, bank.to(self._device), config.step, (config.seed, step, slot))
             loss = torch.stack(list(answer.losses.values())).sum() / len(chosen)
             loss.backward()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from nerfstudio.cameras.cameras import Cameras
+from PIL import Image
 
 from condense_nerfstudio.backbone.joint import JointConfig, JointModel
 from condense_nerfstudio.backbone.network import NetworkConfig
@@ -51,6 +54,14 @@ def room(seed: int = 0) -> SceneVolume:
     )
 
 
+@cache
+def photograph(index: int) -> Path:
+    """A photograph of noise."""
+    file = Path(tempfile.mkdtemp()) / f"{index}.png"
+    Image.fromarray(np.random.default_rng(index).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(file)
+    return file
+
+
 def views(count: int = 4, held_out: int = 1) -> Views:
     """Cameras in the middle that look around, at 32 by 24 pixels."""
     poses = []
@@ -68,7 +79,7 @@ def views(count: int = 4, held_out: int = 1) -> Views:
         height=torch.full((count, 1), 24),
         distortion_params=torch.zeros(count, 6),
     )
-    images = [Path(f"/nowhere/{i}.png") for i in range(count)]
+    images = [photograph(i) for i in range(count)]
     return Views(images, cameras, [i >= count - held_out for i in range(count)])
 
 
@@ -87,4 +98,4 @@ def scene(seed: int = 0) -> Scene:
 def model(seed: int = 0) -> JointModel:
     """A tiny network for the rooms."""
     torch.manual_seed(seed)
-    return JointModel(JointConfig(SMALL, TEACHERS, feature_dim=4, adapter_dim=4, adapter_kernel=3, embedding_dim=8))
+    return JointModel(JointConfig(SMALL, TEACHERS, feature_dim=4, adapter_dim=4, adapter_kernel=3, tones=2))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from condense_nerfstudio.backbone.embedding import Embedding
 from condense_nerfstudio.backbone.joint_step import lifted_features, scene_losses
 from condense_nerfstudio.backbone.lifting import cells_to_nodes, lift
 from condense_nerfstudio.backbone.marching import March, march
@@ -165,3 +166,34 @@ def test_marches_of_different_lengths_are_joined() -> None:
     assert isinstance(both, March) and both.weights.shape[0] == 3
     alone = march(room.volume.dense_thickness(), torch.full((1, 3), 32.0), torch.tensor([[1.0, 0.0, 0.0]]))
     assert both.weights[0].sum().item() == pytest.approx(alone.weights.sum().item(), abs=0.01)
+
+
+def test_an_untrained_embedding_knows_a_scene_by_its_colours() -> None:
+    torch.manual_seed(0)
+    embedding = Embedding(4, 8)
+    red, blue = torch.rand(300, 3) * torch.tensor([1.0, 0.1, 0.1]), torch.rand(300, 3) * torch.tensor([0.1, 0.1, 1.0])
+    features = torch.randn(300, 4)
+    table = torch.stack([embedding(red, features), embedding(blue, features)])
+    torch.testing.assert_close(table.norm(dim=1), torch.ones(2))
+    photograph = embedding(red[::7], features[::7])
+    assert (table @ photograph).argmax() == 0 and embedding.dim == 512
+    # A word ends where the next begins: halfway between two, both have a half.
+    middle = torch.tensor([[0.125, 0.0625, 0.0625]])
+    shares = embedding(middle, torch.zeros(1, 4)).square().sort(descending=True).values
+    torch.testing.assert_close(shares[0], shares[1])
+
+
+def test_the_contrast_is_small_where_photographs_find_their_scene() -> None:
+    embedding, rows = Embedding(4, 2), torch.eye(8)
+    right = embedding.contrast(rows[:1], rows[0], rows[1:4])
+    wrong = embedding.contrast(rows[1:2], rows[0], rows[1:4])
+    assert right < 0.01 < 5 < wrong
+
+
+def test_colours_of_nodes_are_the_mean_of_their_cells() -> None:
+    volume = scene().volume
+    nodes = to_nodes(volume)
+    x, y, z, _ = nodes.octree.xyzb(nodes.depth, nempty=True)
+    place = torch.stack([x, y, z], dim=1)[7]
+    own = (volume.cells.long() // 2 == place).all(dim=1)
+    torch.testing.assert_close(nodes.colors()[7], (volume.colors[own].float() / 255).mean(dim=0), atol=1e-5, rtol=0)
