@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from condense_nerfstudio.files import make_folder, replace_file
 
 VERSION = 1
 """Of the file's format and of what its network computes."""
-SHIPPED = ("lite",)
-"""Names of the backbones that come with the program."""
 _FORMAT = "condense backbone"
 _LARGEST = 1 << 30
 """Bytes; base has 60 million."""
@@ -75,17 +72,16 @@ def open_backbone(path: Path, device: torch.device | str = "cpu") -> tuple[Joint
     """Opens a backbone, in evaluation mode.
 
     Args:
-        path: a file, or the name of a backbone that comes with the program.
+        path: the file.
         device: where the network is wanted.
 
     Raises:
         UserError: there is no such file, or it is broken or of another version.
     """
-    file = _located(path)
     try:
-        if file.stat().st_size > _LARGEST:
+        if path.stat().st_size > _LARGEST:
             raise ValueError("it is too large")
-        with safe_open(file, framework="pt") as opened:
+        with safe_open(path, framework="pt") as opened:
             content = json.loads((opened.metadata() or {})["card"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         if content["format"] != _FORMAT:
@@ -103,12 +99,6 @@ def open_backbone(path: Path, device: torch.device | str = "cpu") -> tuple[Joint
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"Backbone {path} is broken ({reason}): download or train it again.") from error
     return model.to(device).eval().requires_grad_(False), card
-
-
-def _located(path: Path) -> Path:
-    if str(path) in SHIPPED:
-        return Path(str(files("condense_nerfstudio.backbone") / "weights" / f"{path}.safetensors"))
-    return path
 
 
 def _single(value: Tensor) -> Tensor:

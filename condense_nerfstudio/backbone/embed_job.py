@@ -40,7 +40,7 @@ def embed(
 
     Args:
         config_path: the config.yml of the NeRF's training.
-        backbone: a file, or the name of one that comes with the program.
+        backbone: its file.
         output_dir: the condensed scene's folder.
         scene_id: the condensed scene's id.
         num_keypoints: how many points to keep.

@@ -13,10 +13,10 @@ class Embed:
 
     load_config: Path
     """The config.yml of the training."""
+    backbone: Path
+    """A backbone's file, as `condense pretrain` writes it."""
     output_dir: Path
     """Folder for the condensed scene; it is made."""
-    backbone: Path = Path("lite")
-    """A backbone's file, as `condense pretrain` writes it, or lite for the one that comes with the program."""
     id: str | None = None
     """The scene's id; by default the name of the output folder."""
     num_keypoints: int = 512
