@@ -53,7 +53,7 @@ def load_nerf(config_path: Path) -> Nerf:
     Raises:
         UserError: the file or its checkpoint is missing, or the method is none that can be read.
     """
-    with _without_downloads():
+    with without_downloads():
         training = open_training(config_path, test_mode="inference")
     pipeline = training.pipeline
     manager: Any = getattr(pipeline, "datamanager", None)
@@ -92,7 +92,7 @@ def _joined(parts: list[Cameras]) -> Cameras:
 
 
 @contextmanager
-def _without_downloads() -> Iterator[None]:
+def without_downloads() -> Iterator[None]:
     """Builds models without LPIPS, a measure for evaluation whose network nerfacto would download at once."""
     from torchmetrics.image import lpip
 
