@@ -33,6 +33,7 @@ def embed(
     scene_id: str,
     num_keypoints: int,
     resolution: int | None,
+    photographs: int,
     feature_volume: Path | None,
     overwrite: bool,
 ) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def embed(
         scene_id: the condensed scene's id.
         num_keypoints: how many points to keep.
         resolution: of the volume; the backbone's own by default.
+        photographs: how many of the scene's photographs are lifted into the input; the NeRF alone is asked with none.
         feature_volume: file for the feature volume; None for none.
         overwrite: whether a condensed scene in output_dir may be replaced.
 
@@ -72,7 +74,7 @@ def embed(
             lambda share: bar.update(task, completed=0.5 * share),
         )
         made = time.monotonic()
-        scene = EmbeddedScene(nerf, volume, model, card, default_cache_root())
+        scene = EmbeddedScene(nerf, volume, model, card, default_cache_root(), photographs)
         embedded = time.monotonic()
         condensed = condense_scene(
             scene,

@@ -14,16 +14,22 @@ from torch import Tensor
 
 from condense_nerfstudio.backbone.backbone_file import BackboneCard
 from condense_nerfstudio.backbone.joint import FeatureVolume, JointModel
+from condense_nerfstudio.backbone.joint_step import lifted_features
 from condense_nerfstudio.backbone.marching import march
 from condense_nerfstudio.backbone.nerf import Nerf
-from condense_nerfstudio.backbone.octree import to_nodes
+from condense_nerfstudio.backbone.octree import Nodes, to_nodes
+from condense_nerfstudio.backbone.scenes import Scene
+from condense_nerfstudio.backbone.views import Views
 from condense_nerfstudio.backbone.volume import SceneVolume
+from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.cache import cached_detections
 from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
 from condense_nerfstudio.keypoints.config import DetectorConfig
 from condense_nerfstudio.keypoints.detection import Detections, Detector
 from condense_nerfstudio.scene.ray_answers import RayAnswers
-from condense_nerfstudio.teachers.registry import LANGUAGE_TEACHER_NAMES
+from condense_nerfstudio.teachers.cache import cached_feature_maps
+from condense_nerfstudio.teachers.config import TeacherConfig
+from condense_nerfstudio.teachers.registry import LANGUAGE_TEACHER_NAMES, load_teacher
 
 _CHUNK = 4096
 """Rays that are rendered at once."""
@@ -37,10 +43,22 @@ class EmbeddedScene:
         volume: made from it.
         model: the backbone.
         card: of the backbone.
-        cache: folder of the detector's answers.
+        cache: folder of the teachers' and the detector's answers.
+        photographs: how many training photographs are lifted into the backbone's input.
+
+    Raises:
+        UserError: photographs are wanted and a teacher cannot be loaded, or is not the one of the backbone.
     """
 
-    def __init__(self, nerf: Nerf, volume: SceneVolume, model: JointModel, card: BackboneCard, cache: Path) -> None:
+    def __init__(
+        self,
+        nerf: Nerf,
+        volume: SceneVolume,
+        model: JointModel,
+        card: BackboneCard,
+        cache: Path,
+        photographs: int = 0,
+    ) -> None:
         self.nerf = nerf
         self.volume = volume
         self.model = model
@@ -48,7 +66,26 @@ class EmbeddedScene:
         self._cache = cache
         self._thickness = volume.dense_thickness().to(self.device)
         with torch.no_grad():
-            self.features: FeatureVolume = model(to_nodes(volume, device=self.device))
+            nodes = to_nodes(volume, device=self.device)
+            self.features: FeatureVolume = model(nodes, self._lifted(nodes, photographs) if photographs else None)
+
+    def _lifted(self, nodes: Nodes, count: int) -> Float[Tensor, "nodes _"]:
+        """What photographs, evenly chosen, show at the nodes."""
+        files = self.images
+        chosen = np.unique(np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int)).tolist()
+        maps = {}
+        for record in self.card.teachers:
+            teacher = load_teacher(TeacherConfig(**record.config), self.device)
+            if teacher.revision != record.revision:
+                raise UserError(
+                    f"The teacher {record.name} is not the one that the backbone learned from (revision "
+                    f"{record.revision}, here {teacher.revision}): use its weights, or embed without --photographs."
+                )
+            maps[record.name] = cached_feature_maps([files[i] for i in chosen], teacher, self._cache)
+        cameras = self.nerf.cameras[torch.tensor(chosen)]
+        views = Views([files[i] for i in chosen], cameras, [False] * len(chosen))
+        scene = Scene(self.data.name, self.volume, views, maps, [])
+        return lifted_features(self.model, scene, self._thickness, nodes, range(len(chosen)))
 
     @property
     def data(self) -> Path:

@@ -13,10 +13,8 @@ from condense_nerfstudio.backbone.volume import SceneVolume, VolumeCard, read_vo
 from condense_nerfstudio.backbone.volume_making import make_volume
 from condense_nerfstudio.errors import UserError
 
-NO_PROGRESS: Callable[[float], None] = lambda share: None  # noqa: E731
 
-
-def volume_of(nerf: Nerf, config: VolumeConfig, progress: Callable[[float], None] = NO_PROGRESS) -> SceneVolume:
+def volume_of(nerf: Nerf, config: VolumeConfig, progress: Callable[[float], None] = lambda share: None) -> SceneVolume:
     """The scene volume of a NeRF; see :func:`make_volume`."""
     card = VolumeCard(
         method=nerf.method,
@@ -29,7 +27,7 @@ def volume_of(nerf: Nerf, config: VolumeConfig, progress: Callable[[float], None
 
 
 def prepare_scene(
-    config_path: Path, folder: Path, config: VolumeConfig, progress: Callable[[float], None] = NO_PROGRESS
+    config_path: Path, folder: Path, config: VolumeConfig, progress: Callable[[float], None] = lambda share: None
 ) -> None:
     """Makes a scene's volume and views, unless they are there.
 

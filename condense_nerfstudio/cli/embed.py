@@ -23,6 +23,9 @@ class Embed:
     """How many key points to keep."""
     resolution: int | None = None
     """Cells a side of the volume: 64, 128 or 256; by default what the backbone was trained on."""
+    photographs: int = 0
+    """Lift the features of so many of the scene's photographs into the backbone's input, evenly chosen: nearer to the
+    teachers than from the NeRF alone."""
     feature_volume: Path | None = None
     """Write the feature volume to this safetensors file, too."""
     overwrite: bool = False
@@ -32,8 +35,11 @@ class Embed:
 
     def run(self) -> dict[str, Any]:
         """Embeds, and writes the folder."""
+        from condense_nerfstudio.errors import UserError
         from condense_nerfstudio.keypoints.target import checked_target
 
+        if self.photographs < 0:
+            raise UserError(f"--photographs is {self.photographs}: give a number of photographs, or 0 for none.")
         scene_id = checked_target(self.output_dir, self.id, self.num_keypoints, self.overwrite)
         # Imported late: a refusal should not take as long as nerfstudio's imports.
         from condense_nerfstudio.backbone.embed_job import embed
@@ -45,6 +51,7 @@ class Embed:
             scene_id,
             self.num_keypoints,
             self.resolution,
+            self.photographs,
             self.feature_volume,
             self.overwrite,
         )

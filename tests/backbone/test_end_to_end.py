@@ -78,6 +78,8 @@ def test_a_nerf_is_embedded_without_training(pretrained: Path, longer: Path) -> 
     with safe_open(work / "volume.safetensors", framework="pt") as opened:
         assert opened.get_tensor("features").shape == (answer["nodes"], 64 + 64 + 1)
         assert opened.get_tensor("conse.decoder").shape == (384, 64)
+    lifted = run(*command[:8], "--num-keypoints", 20, "--photographs", 3, "--overwrite", cwd=work)
+    assert "keypoints  " in lifted.stdout
     refused = run(*command[:8], cwd=work, expect=1)
     assert "embedded exists" in refused.stderr
     missing = run("condense", "embed", "--load-config", longer, "--backbone", "none.safetensors", "--output-dir", "x",
