@@ -17,22 +17,13 @@ from condense_nerfstudio.backbone.joint import JointConfig, JointModel
 from condense_nerfstudio.backbone.network import NetworkConfig
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.files import make_folder, replace_file
+from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
 
 VERSION = 1
 """Of the file's format and of what its network computes."""
 _FORMAT = "condense backbone"
 _LARGEST = 1 << 30
 """Bytes; base has 60 million."""
-
-
-@dataclass(frozen=True)
-class TeacherRecord:
-    """One of the teachers that a backbone learned from."""
-
-    name: str
-    dim: int
-    revision: str
-    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,7 +34,8 @@ class BackboneCard:
     """Name of the network's size."""
     resolution: int
     """Of the volumes that it was trained on."""
-    teachers: tuple[TeacherRecord, ...]
+    teachers: tuple[TeacherCard, ...]
+    """What it learned from."""
     detector: Mapping[str, Any] | None
     """Configuration of the detector of key points; None without."""
     training: Mapping[str, Any]
@@ -113,5 +105,5 @@ def _joint_config(values: Mapping[str, Any]) -> JointConfig:
 
 
 def _card(values: Mapping[str, Any]) -> BackboneCard:
-    teachers = tuple(TeacherRecord(**teacher) for teacher in values["teachers"])
+    teachers = tuple(TeacherCard(**teacher) for teacher in values["teachers"])
     return BackboneCard(**{**values, "teachers": teachers})

@@ -50,12 +50,14 @@ class _Convolve(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, weights: Tensor, neighbours: Tensor) -> Tensor:
+        """See Convolution.forward."""
         columns = _columns(values, neighbours)
         ctx.save_for_backward(columns, weights, neighbours)
         return columns @ weights.flatten(0, 1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Of the values by the mirrored kernel, of the weights by one product; neighbours have none."""
         columns, weights, neighbours = ctx.saved_tensors
         (gradient,) = gradients
         for_values = None

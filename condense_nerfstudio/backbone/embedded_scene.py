@@ -29,7 +29,7 @@ from condense_nerfstudio.keypoints.detection import Detections, Detector
 from condense_nerfstudio.scene.ray_answers import RayAnswers
 from condense_nerfstudio.teachers.cache import cached_feature_maps
 from condense_nerfstudio.teachers.config import TeacherConfig
-from condense_nerfstudio.teachers.registry import LANGUAGE_TEACHER_NAMES, load_teacher
+from condense_nerfstudio.teachers.registry import load_teacher
 
 _CHUNK = 4096
 """Rays that are rendered at once."""
@@ -105,16 +105,8 @@ class EmbeddedScene:
 
     @property
     def teacher_cards(self) -> tuple[TeacherCard, ...]:
-        return tuple(
-            TeacherCard(
-                teacher.name,
-                teacher.revision,
-                teacher.dim,
-                "language" if teacher.name in LANGUAGE_TEACHER_NAMES else "visual",
-                dict(teacher.config),
-            )
-            for teacher in self.card.teachers
-        )
+        """The teachers that the backbone learned from."""
+        return self.card.teachers
 
     def world_to_nerf(self) -> Float[np.ndarray, "4 4"]:
         return self.nerf.world_to_nerf
@@ -127,6 +119,7 @@ class EmbeddedScene:
 
     @torch.no_grad()
     def look_along(self, rays: RayBundle, features: bool = False) -> RayAnswers:
+        """Distance, opacity and colour from the NeRF; key points and features from the feature volume."""
         parts = [
             self._look_along_chunk(rays[start : start + _CHUNK], features) for start in range(0, len(rays), _CHUNK)
         ]

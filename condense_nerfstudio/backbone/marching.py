@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from condense_nerfstudio.backbone.volume import flat_cells
+
 STEP = 0.5
 """Length of a step in cells."""
 
@@ -43,8 +45,7 @@ def march(
     distances = entry[:, None] + steps
     positions = origins[:, None] + distances[..., None] * directions[:, None]
     cells = positions.long().clamp_(0, resolution - 1)
-    flat = (cells[..., 0] * resolution + cells[..., 1]) * resolution + cells[..., 2]
-    met = thickness.reshape(-1)[flat] * STEP
+    met = thickness.reshape(-1)[flat_cells(cells, resolution)] * STEP
     met = met.masked_fill(distances > leave[:, None], 0.0)
     before = met.cumsum(dim=1) - met
     return March(positions, torch.exp(-before) * (1.0 - torch.exp(-met)))

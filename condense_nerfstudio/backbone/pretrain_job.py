@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from condense_nerfstudio.backbone.backbone_file import BackboneCard, TeacherRecord, write_backbone
+from condense_nerfstudio.backbone.backbone_file import BackboneCard, write_backbone
 from condense_nerfstudio.backbone.fleet import Job, find_captures, sole_user, train_nerfs
 from condense_nerfstudio.backbone.network import SIZES
 from condense_nerfstudio.backbone.pretraining import Pretraining
@@ -20,6 +20,7 @@ from condense_nerfstudio.backbone.ranks import Ranks, started_ranks
 from condense_nerfstudio.backbone.settings import PretrainConfig
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.files import write_json
+from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
 
 BACKBONE_FILE, REPORT_FILE, STATE_FILE = "backbone.safetensors", "report.json", "state.safetensors"
 
@@ -139,7 +140,7 @@ def _stage_three(names: list[str], config: PretrainConfig, progress: Progress, r
     from condense_nerfstudio.cpu import prepare_cpu
     from condense_nerfstudio.keypoints.detection import load_detector
     from condense_nerfstudio.teachers.cache import default_cache_root
-    from condense_nerfstudio.teachers.registry import load_teacher
+    from condense_nerfstudio.teachers.registry import load_teacher, teacher_role
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
@@ -169,7 +170,7 @@ def _stage_three(names: list[str], config: PretrainConfig, progress: Progress, r
         training.run(lambda step, terms: None)
         return {}
     records = tuple(
-        TeacherRecord(teacher.name, teacher.dim, teacher.revision, asdict(settings))
+        TeacherCard(teacher.name, teacher.revision, teacher.dim, teacher_role(teacher.name), asdict(settings))
         for teacher, settings in zip(teachers, configs, strict=True)
     )
     card = BackboneCard(

@@ -81,12 +81,6 @@ class SceneVolume:
         """Positions in nerfstudio's frame in units of cells; the centre of cell 0 is at 0.5."""
         return (positions - self.origin.to(positions)) / self.side
 
-    def index(self) -> Int[Tensor, " cells"]:
-        """For every cell of the grid, x outermost, its place among the occupied ones; -1 where it is empty."""
-        index = torch.full((self.resolution**3,), -1, dtype=torch.int32)
-        index[flat_cells(self.cells.long(), self.resolution)] = torch.arange(len(self.cells), dtype=torch.int32)
-        return index
-
     def dense_thickness(self) -> Float[Tensor, "r r r"]:
         """Optical thickness of all cells, zero in empty ones."""
         dense = torch.zeros(self.resolution**3)

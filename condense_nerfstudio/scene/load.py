@@ -79,6 +79,7 @@ def open_training(
     _check_config(config_path)
 
     def prepared(config: TrainerConfig) -> TrainerConfig:
+        """The configuration, where there is a checkpoint to go with it."""
         prepare(config)
         if not any(config.get_checkpoint_dir().glob("*.ckpt")):
             raise UserError(

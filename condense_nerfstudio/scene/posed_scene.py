@@ -21,7 +21,7 @@ from condense_nerfstudio.keypoints.config import DetectorConfig
 from condense_nerfstudio.keypoints.detection import Detections, Detector
 from condense_nerfstudio.scene.pipeline import CondensePipeline
 from condense_nerfstudio.scene.ray_answers import RayAnswers, look_along
-from condense_nerfstudio.teachers.registry import LANGUAGE_TEACHER_NAMES
+from condense_nerfstudio.teachers.registry import teacher_role
 
 
 @runtime_checkable
@@ -113,8 +113,7 @@ class TrainedScene:
         cards = []
         for name, config in self.pipeline.datamanager.teacher_configs.items():
             head = self.pipeline.model.head(name)
-            role = "language" if name in LANGUAGE_TEACHER_NAMES else "visual"
-            cards.append(TeacherCard(name, head.revision, head.dim, role, asdict(config)))
+            cards.append(TeacherCard(name, head.revision, head.dim, teacher_role(name), asdict(config)))
         return tuple(cards)
 
     def world_to_nerf(self) -> Float[np.ndarray, "4 4"]:

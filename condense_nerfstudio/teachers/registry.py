@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.teachers.config import TeacherConfig
@@ -67,6 +67,11 @@ def load_language_teacher(config: TeacherConfig, device: torch.device | str = "c
             f"set {option_flag('language', 'name')} to {' or '.join(LANGUAGE_TEACHER_NAMES)}."
         )
     return load_teacher(config, device)  # pyright: ignore[reportReturnType] (the names above all are)
+
+
+def teacher_role(name: str) -> Literal["visual", "language"]:
+    """What a teacher is for: "language" where text can be compared with its features."""
+    return "language" if name in LANGUAGE_TEACHER_NAMES else "visual"
 
 
 def option_flag(slot: str, option: str) -> str:

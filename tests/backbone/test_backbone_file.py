@@ -11,16 +11,17 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from condense_nerfstudio.backbone.backbone_file import BackboneCard, TeacherRecord, open_backbone, write_backbone
+from condense_nerfstudio.backbone.backbone_file import BackboneCard, open_backbone, write_backbone
 from condense_nerfstudio.backbone.octree import to_nodes
 from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
 
 from .rooms import TEACHERS, model, room
 
 CARD = BackboneCard(
     "tiny",
     64,
-    tuple(TeacherRecord(name, dim, "r", {"layer": None}) for name, dim in TEACHERS.items()),
+    tuple(TeacherCard(name, "r", dim, "visual", {"layer": None}) for name, dim in TEACHERS.items()),
     None,
     {"seed": 1},
 )
