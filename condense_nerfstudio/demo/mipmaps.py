@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Float32, Int
 
-from condense_nerfstudio.demo.room import Material
+from condense_nerfstudio.demo.room import ImageFile, Material
 from condense_nerfstudio.demo.surfaces import Paint
-from condense_nerfstudio.demo.textures import TILE_SIZE, material_texture, photograph_texture
+from condense_nerfstudio.demo.textures import TILE_SIZE, image_texture, material_texture, photograph_texture
 
 MIP_LEVELS = 6
 
@@ -71,6 +71,8 @@ def _texture(paint: Paint) -> FloatArray:
         return np.ones((TILE_SIZE, TILE_SIZE, 3), dtype=np.float32)
     if isinstance(paint, Material):
         return material_texture(paint.pattern, paint.tones, paint.seed)
+    if isinstance(paint, ImageFile):
+        return image_texture(paint.path, paint.size[0] / paint.size[1])
     return photograph_texture(paint.photograph, paint.crop)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -55,6 +56,15 @@ class Picture:
         """Width and height with mat and frame, metres."""
         border = 2 * (self.frame_width + self.mat_width)
         return self.size[0] + border, self.size[1] + border
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image from outside the catalogue, once over the whole of a surface: a scan's texture, a print on the wall."""
+
+    path: Path
+    size: tuple[float, float]
+    """Width and height that it covers, metres; the image is cropped to this shape."""
 
 
 @dataclass(frozen=True)

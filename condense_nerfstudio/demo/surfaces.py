@@ -10,15 +10,15 @@ import numpy as np
 from condense_nerfstudio.demo import geometry
 from condense_nerfstudio.demo.catalogue import photograph_named
 from condense_nerfstudio.demo.geometry import FloatArray, Mesh
-from condense_nerfstudio.demo.room import Arrangement, Content, Material, Picture, Solid
+from condense_nerfstudio.demo.room import Arrangement, Content, ImageFile, Material, Picture, Solid
 
 LIGHT_CELL = 0.14
 """Spacing of the vertices that carry the light on large surfaces, metres."""
 
 LAMP_SIZE = (1.2, 0.5, 0.06)
 
-Paint = Material | Picture | None
-"""A repeating material, a photograph, or None for a glowing lamp."""
+Paint = Material | Picture | ImageFile | None
+"""A repeating material, a photograph, another image, or None for a glowing lamp."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,28 @@ def photograph_texture(
         width: texels across.
     """
     image = Image.fromarray(_read(photograph_named(name).file))
-    box = crop_pixels(name, crop, image.size)
+    return _resized(image, crop_pixels(name, crop, image.size), width)
+
+
+def image_texture(path: Path, aspect: float, width: int = TILE_SIZE) -> Float32[np.ndarray, "height width 3"]:
+    """The middle of any image, likewise.
+
+    Args:
+        path: the image.
+        aspect: width over height of what is cut out.
+        width: texels across.
+
+    Raises:
+        UserError: the image cannot be read.
+    """
+    image = Image.fromarray(read_image(path)[..., :3])
+    across, down = min(image.width, image.height * aspect), min(image.height, image.width / aspect)
+    left, top = (image.width - across) / 2, (image.height - down) / 2
+    return _resized(image, (left, top, left + across, top + down), width)
+
+
+def _resized(image: Image.Image, box: tuple[float, float, float, float], width: int) -> FloatArray:
+    """A part of an image as a texture."""
     height = max(1, round(width * (box[3] - box[1]) / (box[2] - box[0]) / SIZE_MULTIPLE)) * SIZE_MULTIPLE
     resized = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
     return srgb_to_linear(np.asarray(resized, dtype=np.float32) / 255)
