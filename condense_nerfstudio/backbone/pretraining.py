@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from condense_nerfstudio.backbone.joint import JointModel
 from condense_nerfstudio.backbone.joint_step import scene_losses
+from condense_nerfstudio.backbone.muon import Muon
 from condense_nerfstudio.backbone.ranks import Ranks
 from condense_nerfstudio.backbone.scenes import Scene
 from condense_nerfstudio.backbone.settings import PretrainingConfig
@@ -60,9 +60,7 @@ class Pretraining:
         self._state = state
         self._ranks = ranks or Ranks()
         self._device = next(model.parameters()).device
-        self._optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        self._optimizers = _optimizers(model, config)
         self._embeddings: dict[str, Tensor] = {}
         if state.exists():
             self._resume()
@@ -89,9 +87,10 @@ class Pretraining:
     def _take_step(self) -> dict[str, float]:
         """One step of the optimizer; returns its losses."""
         config, step = self.config, self.step
-        for group in self._optimizer.param_groups:
-            group["lr"] = config.learning_rate * _rate(step, config)
-        self._optimizer.zero_grad()
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * _rate(step, config)
+            optimizer.zero_grad()
         chosen = self._scenes_of(step)
         found: dict[str, dict[str, float]] = {}
         embeddings: dict[str, Tensor] = {}
@@ -110,7 +109,8 @@ class Pretraining:
             raise UserError(f"The loss is not a number in step {step} ({names}): lower --learning-rate and start anew.")
         self._ranks.sum_gradients(self.model.parameters())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.longest_gradient)
-        self._optimizer.step()
+        for optimizer in self._optimizers:
+            optimizer.step()
         return terms
 
     def _scenes_of(self, step: int) -> list[Scene]:
@@ -130,9 +130,10 @@ class Pretraining:
     def _save(self) -> None:
         """Writes everything that a resumed training needs."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        names = [name for name, _ in self.model.named_parameters()]
-        for index, values in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{kind}.{names[index]}": torch.as_tensor(value) for kind, value in values.items()}
+        for name, parameter in self.model.named_parameters():
+            for optimizer in self._optimizers:
+                values = optimizer.state.get(parameter, {})
+                tensors |= {f"optimizer.{kind}.{name}": torch.as_tensor(value) for kind, value in values.items()}
         tensors |= {f"embedding.{name}": value for name, value in self._embeddings.items()}
         metadata = {
             "step": str(self.step),
@@ -159,19 +160,36 @@ class Pretraining:
                     f"{self._state} belongs to a training on other scenes: choose another --output-dir, or delete it."
                 )
             self.model.load_state_dict(_under(tensors, "model."))
-            names = [name for name, _ in self.model.named_parameters()]
-            state: dict[int, dict[str, Any]] = {index: {} for index in range(len(names))}
+            state: dict[str, dict[str, Tensor]] = {}
             for key, value in _under(tensors, "optimizer.").items():
                 kind, name = key.split(".", 1)
-                state[names.index(name)][kind] = value
-            whole = self._optimizer.state_dict()
-            self._optimizer.load_state_dict({**whole, "state": {i: v for i, v in state.items() if v}})
+                state.setdefault(name, {})[kind] = value
+            names = {parameter: name for name, parameter in self.model.named_parameters()}
+            for optimizer in self._optimizers:
+                known = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+                found = {place: state[name] for place, name in enumerate(known) if name in state}
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": found})
             self._embeddings = _under(tensors, "embedding.")
             self.step = int(metadata["step"])
             self.losses = json.loads(metadata["losses"])
         except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{self._state} cannot be resumed ({reason}): delete it to start anew.") from error
+
+
+def _optimizers(model: JointModel, config: PretrainingConfig) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the matrices between the backbone's input and output, AdamW for all else."""
+    hidden = [parameter for parameter in model.backbone.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in model.parameters() if not any(parameter is matrix for matrix in hidden)]
+    decay = config.weight_decay
+    optimizers = (
+        Muon(hidden, config.matrix_learning_rate, decay),
+        torch.optim.AdamW(others, lr=config.learning_rate, weight_decay=decay, fused=True),
+    )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimizers
 
 
 def _rate(step: int, config: PretrainingConfig) -> float:

@@ -12,6 +12,7 @@ from condense_nerfstudio.scene.loss_config import FeatureLossConfig, KeypointLos
 from condense_nerfstudio.teachers.config import TeacherConfig
 
 Size = Literal["lite", "base"]
+Launcher = Literal["local", "ray"]
 
 RESOLUTIONS = (64, 128, 256)
 """Cells a side that a volume may have: powers of two, so that octrees fit."""
@@ -45,14 +46,20 @@ class FleetConfig:
     steps: int = 1000
     """Training steps of a NeRF."""
     workers: int = 1
-    """NeRFs that are trained at the same time; they share the processor's cores."""
+    """NeRFs that are trained at the same time on this machine; they share the processor's cores."""
+    cores: int = 1
+    """Processor cores, and a GPU where the cluster has any, that Ray keeps for a NeRF."""
+    retries: int = 3
+    """How often Ray takes a NeRF up again whose machine has died."""
     held_out: float = 0.1
     """Share of a capture's photographs that is kept for measuring."""
 
     def __post_init__(self) -> None:
-        for flag, value in (("--nerfs.steps", self.steps), ("--nerfs.workers", self.workers)):
-            if value < 1:
-                raise UserError(f"{flag} is {value}: give a positive number.")
+        for name in ("steps", "workers", "cores"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--nerfs.{name} is {getattr(self, name)}: give a positive number.")
+        if self.retries < 0:
+            raise UserError(f"--nerfs.retries is {self.retries}: give a number, or 0 for none.")
         if not 0.0 < self.held_out < 1.0:
             raise UserError(f"--nerfs.held-out is {self.held_out}: give a number between 0 and 1.")
 
@@ -63,8 +70,8 @@ class StepConfig:
 
     images_per_scene: int = 4
     """Photographs a scene on which features are compared."""
-    rays_per_scene: int = 1024
-    """Rays a scene."""
+    rays_per_scene: int = 4096
+    """Rays a scene; they cost little beside the network."""
     feature_losses: FeatureLossConfig = field(default_factory=FeatureLossConfig)
     """Consistency and anchors."""
     keypoint_losses: KeypointLossConfig = field(default_factory=KeypointLossConfig)
@@ -88,11 +95,13 @@ class PretrainingConfig:
     scenes_per_step: int = 2
     """Scenes a step, one after another: memory does not grow with them."""
     learning_rate: float = 2e-3
-    """At its peak; it warms up and then falls like a cosine."""
+    """Of AdamW, for heads and biases, at its peak; it warms up and then falls like a cosine."""
+    matrix_learning_rate: float = 5e-3
+    """Of Muon, for the backbone's matrices and kernels; likewise."""
     warmup: int = 30
-    """Steps until the learning rate is at its peak."""
+    """Steps until the learning rates are at their peaks."""
     weight_decay: float = 0.01
-    """AdamW's."""
+    """Of both optimizers."""
     longest_gradient: float = 1.0
     """Gradients are cut to this length."""
     seed: int = 0
@@ -120,6 +129,9 @@ class PretrainConfig:
     """Size of the network: lite (2 million parameters) or base (12 million)."""
     train_nerfs: bool = True
     """Train the NeRFs that are missing; off, a scene without one is left out."""
+    launcher: Launcher = "local"
+    """What trains the NeRFs. local: processes on this machine; ray: tasks on a running Ray cluster (the one that
+    RAY_ADDRESS names, or this machine's), whose machines see captures and output folder under the same paths."""
     nerfs: FleetConfig = field(default_factory=FleetConfig)
     """Stage one: a NeRF for every capture."""
     volumes: VolumeConfig = field(default_factory=VolumeConfig)
