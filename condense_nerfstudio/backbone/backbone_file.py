@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from condense_nerfstudio.backbone.joint import JointConfig, JointModel
-from condense_nerfstudio.backbone.network import NetworkConfig
+from condense_nerfstudio.backbone.network import SIZES, NetworkConfig
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.files import make_folder, replace_file
 from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
@@ -58,6 +59,12 @@ def write_backbone(model: JointModel, card: BackboneCard, path: Path) -> None:
         replace_file(path, save(tensors, metadata={"card": json.dumps(content)}))
     except OSError as error:
         raise UserError(f"Backbone {path} cannot be written ({error.strerror}): make room there.") from error
+
+
+def find_backbone(name: str) -> Path:
+    """The file of a backbone that ships, by its name, or else the file that is meant."""
+    shipped = Path(str(resources.files("condense_nerfstudio.backbone"))) / "weights" / f"{name}.safetensors"
+    return shipped if name in SIZES and shipped.is_file() and not Path(name).exists() else Path(name)
 
 
 def open_backbone(path: Path, device: torch.device | str = "cpu") -> tuple[JointModel, BackboneCard]:

@@ -106,8 +106,7 @@ def write_feature_volume(scene: EmbeddedScene, card: BackboneCard, path: Path) -
         UserError: the file cannot be written.
     """
     nodes, volume = scene.features.nodes, scene.volume
-    x, y, z, _ = nodes.octree.xyzb(nodes.depth, nempty=True)
-    tensors = {"nodes": torch.stack([x, y, z], dim=1).short(), "features": scene.features.values.half()}
+    tensors = {"nodes": nodes.places().short(), "features": scene.features.values.half()}
     for teacher in card.teachers:
         head = scene.model.head(teacher.name)
         # raw = decoder @ (its part of the features) * scale + mean

@@ -1,4 +1,4 @@
-"""Stage one of cross-scene training: a NeRF for every capture, one job each, a few at a time."""
+"""Stage one of cross-scene training: a NeRF for every capture, one job each, a few at a time on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,25 +66,25 @@ class Job:
         return [*command, "nerfstudio-data", "--train-split-fraction", str(1.0 - config.held_out)]
 
 
-def train_nerfs(
-    captures: Mapping[str, Path], folder: Path, config: FleetConfig, report: Callable[[str, str | None], None]
-) -> dict[str, str]:
-    """Trains the NeRFs that are not there yet.
+Report = Callable[[str, str | None], None]
+"""Told the name of every scene that has ended, and the reason if it failed."""
+
+
+def train_nerfs(jobs: Sequence[Job], workers: int, report: Report) -> dict[str, str]:
+    """Trains the NeRFs that are not there yet, on this machine.
 
     Args:
-        captures: the captures by the names of their scenes.
-        folder: for the trainings and their logs.
-        config: how they are trained.
-        report: told of every scene that has ended, and the reason if it failed.
+        jobs: the NeRFs.
+        workers: how many are trained at the same time.
+        report: told of every scene that has ended.
 
     Returns:
         The reasons of the scenes that failed.
     """
-    make_folder(folder)
-    jobs = [Job(name, capture, folder, config) for name, capture in captures.items()]
     failed: dict[str, str] = {}
-    with ThreadPoolExecutor(config.workers) as pool, _Processes() as processes:
-        futures = {pool.submit(_train, job, processes): job for job in jobs}
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ThreadPoolExecutor(workers) as pool, Processes() as processes:
+        futures = {pool.submit(run_job, job, threads, processes): job for job in jobs}
         for future in as_completed(futures):
             name, reason = futures[future].name, future.result()
             if reason is not None:
@@ -93,11 +93,20 @@ def train_nerfs(
     return failed
 
 
-def _train(job: Job, processes: _Processes) -> str | None:
-    """Runs one job; returns why it failed, if it did."""
-    threads = str(max(1, (os.cpu_count() or 1) // job.config.workers))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+def run_job(job: Job, threads: int, processes: Processes) -> str | None:
+    """Trains one NeRF, if it is not there yet.
+
+    Args:
+        job: the NeRF.
+        threads: how many processor cores it may use.
+        processes: what its process ends with.
+
+    Returns:
+        Why it failed, if it did.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
     log = job.folder / f"{job.name}.log"
+    make_folder(job.folder)
     with (job.folder / f".{job.name}.lock").open("w") as lock:
         # The child holds the lock, too: where a pre-training was killed, its NeRF may still be in training.
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -113,7 +122,7 @@ def _train(job: Job, processes: _Processes) -> str | None:
     return f"{said.removeprefix('condense: ')[:_LONGEST_REASON]} (exit {status}; {log})"
 
 
-class _Processes:
+class Processes:
     """The running children, all of which end when this does: by an error, or by Ctrl-C."""
 
     def __init__(self) -> None:
@@ -149,7 +158,7 @@ class _Processes:
             with self._lock:
                 self._running.discard(child)
 
-    def __enter__(self) -> _Processes:
+    def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from condense_nerfstudio.backbone.volume import SceneVolume
+from condense_nerfstudio.scene.node_grid import corners_around
 
 if TYPE_CHECKING:
     from ocnn.octree import Octree
@@ -67,6 +68,10 @@ class Nodes:
         occupied = (cells[..., :1] > 0).to(cells.dtype)
         mean = (cells[..., 1:4] * occupied).sum(dim=1) / occupied.sum(dim=1)
         return (mean + 1.0) / 2.0
+
+    def places(self) -> Int[Tensor, "nodes 3"]:
+        """Where every node is, in nodes from the lowest corner; turned, if the scene was."""
+        return torch.stack(self.octree.xyzb(self.depth, nempty=True)[:3], dim=1).long()
 
     def neighbours(self, depth: int) -> Int[Tensor, " m"]:
         """The 27 neighbours of every node of a depth, one node after another; the number of nodes where none is."""
@@ -140,12 +145,7 @@ def corners(nodes: Nodes, positions: Float[Tensor, "n 3"]) -> tuple[Int[Tensor, 
         Places of nodes (0 where there is none), and weights that sum to one, or to zero where no node is near.
     """
     side = 2**nodes.depth
-    turned = nodes.turn.positions(positions / 2, side) - 0.5
-    low = turned.floor()
-    fraction = turned - low
-    offsets = torch.tensor([[i >> 2, i >> 1 & 1, i & 1] for i in range(8)], device=positions.device)
-    around = low.long()[:, None] + offsets
-    weights = torch.where(offsets.bool(), fraction[:, None], 1.0 - fraction[:, None]).prod(dim=-1)
+    around, weights = corners_around(nodes.turn.positions(positions / 2, side))
     inside = ((around >= 0) & (around < side)).all(dim=-1)
     query = functional.pad(around, (0, 1)).view(-1, 4)
     found = nodes.octree.search_xyzb(query, nodes.depth, nempty=True).view(-1, 8)

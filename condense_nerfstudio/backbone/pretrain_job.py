@@ -17,6 +17,7 @@ from condense_nerfstudio.backbone.fleet import Job, find_captures, sole_user, tr
 from condense_nerfstudio.backbone.network import SIZES
 from condense_nerfstudio.backbone.pretraining import Pretraining
 from condense_nerfstudio.backbone.ranks import Ranks, started_ranks
+from condense_nerfstudio.backbone.ray_fleet import train_nerfs_on_ray
 from condense_nerfstudio.backbone.settings import PretrainConfig
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.files import write_json
@@ -91,7 +92,7 @@ def _progress(shown: bool) -> Progress:
 
 def _stage_one(captures: Mapping[str, Path], config: PretrainConfig, progress: Progress) -> dict[str, str]:
     """The NeRFs; returns why scenes have none."""
-    folder = config.output_dir / "nerfs"
+    folder = config.output_dir.absolute() / "nerfs"
     jobs = {name: Job(name, capture, folder, config.nerfs) for name, capture in captures.items()}
     if not config.train_nerfs:
         return {
@@ -106,7 +107,9 @@ def _stage_one(captures: Mapping[str, Path], config: PretrainConfig, progress: P
         if reason is not None:
             progress.console.print(f"{name} is left out: {reason}", markup=False)
 
-    return train_nerfs(captures, folder, config.nerfs, report)
+    if config.launcher == "ray":
+        return train_nerfs_on_ray(list(jobs.values()), report)
+    return train_nerfs(list(jobs.values()), config.nerfs.workers, report)
 
 
 def _stage_two(names: list[str], config: PretrainConfig, progress: Progress, failed: dict[str, str]) -> list[str]:

@@ -69,6 +69,13 @@ class FeatureField(nn.Module):
             for name, network, part in zip(self.networks, networks, sums, strict=True)
         }
 
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Sets the output to zero everywhere, from where it can learn what something else misses."""
+        for network in self.networks.values():
+            assert isinstance(network, Perceptron)
+            network.weights[1].zero_()
+
 
 class TeacherHead(nn.Module):
     """What the model keeps of one teacher: its statistics, the linear decoder and the 2D branch's adapter.

@@ -52,6 +52,9 @@ class CondenseModelConfig(NerfactoModelConfig):
     """Step at which features begin to be trained; geometry has to exist before features can sit on it."""
     features_bend_geometry: bool = False
     """Let gradients of the features reach the density through the rendering weights."""
+    backbone: str | None = None
+    """Start the features from a backbone and train only what it misses: lite, which ships, or a file of `condense
+    pretrain`. Its teachers must be those of this training."""
     feature_losses: FeatureLossConfig = field(default_factory=FeatureLossConfig)
     """The feature losses."""
     keypoint_grid: GridConfig = field(

@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
-from condense_nerfstudio.scene.pipeline import CondensePipeline, CondensePipelineConfig
+from condense_nerfstudio.backbone.pipeline import StartedPipeline
+from condense_nerfstudio.scene.pipeline import CondensePipelineConfig
 
 
-class ViewedPipeline(CondensePipeline):
-    """What :class:`CondensePipeline` is, and a panel that nerfstudio's viewer finds among its attributes."""
+class ViewedPipeline(StartedPipeline):
+    """What :class:`StartedPipeline` is, and a panel that nerfstudio's viewer finds among its attributes."""
 
     def __init__(self, config: CondensePipelineConfig, device: torch.device | str, **kwargs: Any) -> None:
         super().__init__(config, device, **kwargs)

@@ -16,7 +16,7 @@ from condense_nerfstudio.backbone.fleet import Job, find_captures, sole_user, tr
 from condense_nerfstudio.backbone.settings import FleetConfig
 from condense_nerfstudio.errors import UserError
 
-CONFIG = FleetConfig(steps=3, workers=2)
+CONFIG = FleetConfig(steps=3)
 
 
 def captures(folder: Path, *names: str) -> list[Path]:
@@ -75,20 +75,20 @@ Path(checkpoints, f"step-{steps - 1:09d}.ckpt").write_text("")
 def test_a_scene_that_fails_is_reported_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, f"import sys\nif job_name == 'bad': sys.exit('condense: it has no images: add some.')\n{FINISH}")
     told: dict[str, str | None] = {}
-    names = {name: tmp_path / name for name in ("a", "bad", "c")}
-    failed = train_nerfs(names, tmp_path / "nerfs", CONFIG, lambda name, reason: told.update({name: reason}))
+    jobs = [Job(name, tmp_path / name, tmp_path / "nerfs", CONFIG) for name in ("a", "bad", "c")]
+    failed = train_nerfs(jobs, 2, lambda name, reason: told.update({name: reason}))
     assert set(failed) == {"bad"} and "it has no images: add some. (exit 1; " in failed["bad"]
     assert told == {"a": None, "bad": failed["bad"], "c": None}
     assert (tmp_path / "nerfs" / "bad.log").is_file()
     # Again: what is done is not done again.
     fake(monkeypatch, "import sys; sys.exit(7)")
-    again = train_nerfs(names, tmp_path / "nerfs", CONFIG, lambda name, reason: None)
+    again = train_nerfs(jobs, 2, lambda name, reason: None)
     assert set(again) == {"bad"} and "(exit 7; " in again["bad"]
 
 
 def test_a_job_that_ends_well_without_a_checkpoint_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, "print('nothing to do')")
-    failed = train_nerfs({"a": tmp_path}, tmp_path / "nerfs", CONFIG, lambda name, reason: None)
+    failed = train_nerfs([Job("a", tmp_path, tmp_path / "nerfs", CONFIG)], 1, lambda name, reason: None)
     assert "nothing to do (exit 0" in failed["a"]
 
 
@@ -105,7 +105,7 @@ def test_an_interruption_ends_the_children(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(fleet, "as_completed", interrupted)
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        train_nerfs({"a": tmp_path, "b": tmp_path}, tmp_path / "nerfs", FleetConfig(steps=3), lambda name, reason: None)
+        train_nerfs([Job(name, tmp_path, tmp_path / "nerfs", CONFIG) for name in "ab"], 1, lambda name, reason: None)
     assert time.monotonic() - started < 30
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
@@ -146,7 +146,9 @@ def test_a_killed_user_leaves_no_lock(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("flags", [{"steps": 0}, {"workers": 0}, {"held_out": 0.0}, {"held_out": 1.0}])
+@pytest.mark.parametrize(
+    "flags", [{"steps": 0}, {"workers": 0}, {"cores": 0}, {"retries": -1}, {"held_out": 0.0}, {"held_out": 1.0}]
+)
 def test_settings_out_of_range_are_named(flags: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"--nerfs\."):
         FleetConfig(**flags)  # pyright: ignore[reportArgumentType]

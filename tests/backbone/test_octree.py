@@ -15,15 +15,10 @@ from .rooms import RESOLUTION, SMALL, room
 SIDE = RESOLUTION // 2
 
 
-def places(nodes: Nodes) -> torch.Tensor:
-    """Coordinates of nodes, in the order of their values."""
-    return torch.stack(nodes.octree.xyzb(nodes.depth, nempty=True)[:3], dim=1).long()
-
-
 def dense(nodes: Nodes, values: torch.Tensor) -> torch.Tensor:
     """Values in a full grid (1, c, x, y, z), zero where there is no node."""
     grid = torch.zeros(SIDE, SIDE, SIDE, values.shape[1])
-    x, y, z = places(nodes).T
+    x, y, z = nodes.places().T
     grid[x, y, z] = values
     return grid.permute(3, 0, 1, 2)[None]
 
@@ -39,11 +34,11 @@ def test_every_occupied_block_is_a_node_and_knows_its_cells() -> None:
     volume = room()
     nodes = to_nodes(volume)
     blocks = torch.unique(volume.cells.long() // 2, dim=0)
-    assert torch.equal(torch.unique(places(nodes), dim=0), blocks)
+    assert torch.equal(torch.unique(nodes.places(), dim=0), blocks)
     inputs = nodes.inputs.view(len(blocks), 8, 10)
     assert int((inputs[..., 0] > 0).sum()) == len(volume.cells)
     # A cell's position says where in the box it lies.
-    cell = torch.tensor([[i >> 2, i >> 1 & 1, i & 1] for i in range(8)]) + 2 * places(nodes)[:, None]
+    cell = torch.tensor([[i >> 2, i >> 1 & 1, i & 1] for i in range(8)]) + 2 * nodes.places()[:, None]
     occupied = inputs[..., 0] > 0
     torch.testing.assert_close(inputs[..., 7:][occupied], ((cell + 0.5) / (RESOLUTION / 2) - 1)[occupied])
 
@@ -76,7 +71,7 @@ def test_a_convolution_is_that_of_a_dense_grid_and_of_ocnn_values_and_gradients(
     theirs.weights = layer.weights
     values = torch.randn(len(nodes.inputs), 4, requires_grad=True)
     kernel = layer.weights.view(3, 3, 3, 4, 3).permute(4, 3, 0, 1, 2)
-    x, y, z = places(nodes).T
+    x, y, z = nodes.places().T
     found = layer(values, nodes.neighbours(nodes.depth))
     for expected in (
         functional.conv3d(dense(nodes, values), kernel, padding=1)[0][:, x, y, z].T,
