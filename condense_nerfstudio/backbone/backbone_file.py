@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from condense_nerfstudio.backbone.joint import JointConfig, JointModel
 from condense_nerfstudio.backbone.network import SIZES, NetworkConfig
+from condense_nerfstudio.backbone.tensor_file import write_tensors
 from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.files import make_folder, replace_file
 from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
 
 VERSION = 1
@@ -49,16 +48,10 @@ def write_backbone(model: JointModel, card: BackboneCard, path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    tensors = {
-        name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
-        for name, value in model.state_dict().items()
-    }
+    state = model.state_dict()
+    tensors = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     content = {"format": _FORMAT, "version": VERSION, "model": asdict(model.config), "card": asdict(card)}
-    make_folder(path.parent)
-    try:
-        replace_file(path, save(tensors, metadata={"card": json.dumps(content)}))
-    except OSError as error:
-        raise UserError(f"Backbone {path} cannot be written ({error.strerror}): make room there.") from error
+    write_tensors(path, tensors, {"card": json.dumps(content)}, "Backbone")
 
 
 def find_backbone(name: str) -> Path:

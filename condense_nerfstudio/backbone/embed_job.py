@@ -11,44 +11,26 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from safetensors.torch import save
 
-from condense_nerfstudio.backbone.backbone_file import BackboneCard, open_backbone
+from condense_nerfstudio.backbone.backbone_file import BackboneCard, find_backbone, open_backbone
 from condense_nerfstudio.backbone.embedded_scene import EmbeddedScene
 from condense_nerfstudio.backbone.nerf import load_nerf
 from condense_nerfstudio.backbone.preparation import volume_of
-from condense_nerfstudio.backbone.settings import VolumeConfig
+from condense_nerfstudio.backbone.settings import EmbedConfig, VolumeConfig
+from condense_nerfstudio.backbone.tensor_file import write_tensors
 from condense_nerfstudio.cpu import prepare_cpu
 from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.files import make_folder, replace_file
 from condense_nerfstudio.keypoints.storage import write_condensed_scene
 from condense_nerfstudio.scene.condensation import condense_scene
 from condense_nerfstudio.teachers.cache import default_cache_root
 
 
-def embed(
-    config_path: Path,
-    backbone: Path,
-    output_dir: Path,
-    scene_id: str,
-    num_keypoints: int,
-    resolution: int | None,
-    photographs: int,
-    feature_volume: Path | None,
-    overwrite: bool,
-) -> dict[str, Any]:
+def embed(config: EmbedConfig, scene_id: str) -> dict[str, Any]:
     """Gives a NeRF features and condenses it, with a progress bar on standard error.
 
     Args:
-        config_path: the config.yml of the NeRF's training.
-        backbone: its file.
-        output_dir: the condensed scene's folder.
+        config: what to do.
         scene_id: the condensed scene's id.
-        num_keypoints: how many points to keep.
-        resolution: of the volume; the backbone's own by default.
-        photographs: how many of the scene's photographs are lifted into the input; the NeRF alone is asked with none.
-        feature_volume: file for the feature volume; None for none.
-        overwrite: whether a condensed scene in output_dir may be replaced.
 
     Returns:
         "scene", "path", "keypoints", "nodes" (of the feature volume), and "seconds" of each part after loading.
@@ -59,36 +41,36 @@ def embed(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         prepare_cpu()
-    model, card = open_backbone(backbone, device)
+    model, card = open_backbone(find_backbone(config.backbone), device)
     if card.detector is None:
         raise UserError(
-            f"Backbone {backbone} was trained without key points: use another, or train one with a detector."
+            f"Backbone {config.backbone} was trained without key points: use another, or train one with a detector."
         )
-    nerf = load_nerf(config_path)
+    nerf = load_nerf(config.load_config)
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("Volume", total=1.0)
         clock = time.monotonic()
         volume = volume_of(
             nerf,
-            VolumeConfig(resolution=resolution or card.resolution),
+            VolumeConfig(resolution=config.resolution or card.resolution),
             lambda share: bar.update(task, completed=0.5 * share),
         )
         made = time.monotonic()
-        scene = EmbeddedScene(nerf, volume, model, card, default_cache_root(), photographs)
+        scene = EmbeddedScene(nerf, volume, model, card, default_cache_root(), config.photographs)
         embedded = time.monotonic()
         condensed = condense_scene(
             scene,
-            num_keypoints,
+            config.num_keypoints,
             scene_id,
             progress=lambda what, share: bar.update(task, description=what, completed=0.5 + 0.5 * share),
         )
         done = time.monotonic()
-    write_condensed_scene(condensed, output_dir, overwrite)
-    if feature_volume is not None:
-        write_feature_volume(scene, card, feature_volume)
+    write_condensed_scene(condensed, config.output_dir, config.overwrite)
+    if config.feature_volume is not None:
+        write_feature_volume(scene, card, config.feature_volume)
     return {
         "scene": condensed.id,
-        "path": str(output_dir),
+        "path": str(config.output_dir),
         "keypoints": len(condensed.points),
         "nodes": len(scene.features.values),
         "seconds": {
@@ -121,9 +103,4 @@ def write_feature_volume(scene: EmbeddedScene, card: BackboneCard, path: Path) -
         "channels": {t.name: scene.model.head(t.name).decoder.in_features for t in card.teachers} | {"keypoint": 1},
         **asdict(volume.card),
     }
-    make_folder(path.parent)
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    try:
-        replace_file(path, save(plain, metadata={"card": json.dumps(content)}))
-    except OSError as error:
-        raise UserError(f"Feature volume {path} cannot be written ({error.strerror}): choose another file.") from error
+    write_tensors(path, tensors, {"card": json.dumps(content)}, "Feature volume")

@@ -19,7 +19,7 @@ from torch import nn
 
 from condense_nerfstudio.backbone.views import Views
 from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.scene.load import open_training
+from condense_nerfstudio.scene.load import Training, open_training
 from condense_nerfstudio.scene.posed_scene import refined_camera
 from condense_nerfstudio.scene.world_frame import world_to_nerf
 
@@ -54,13 +54,17 @@ def load_nerf(config_path: Path) -> Nerf:
         UserError: the file or its checkpoint is missing, or the method is none that can be read.
     """
     with without_downloads():
-        training = open_training(config_path, test_mode="inference")
+        return nerf_of(open_training(config_path, test_mode="inference"))
+
+
+def nerf_of(training: Training) -> Nerf:
+    """What :func:`load_nerf` says of a training that is open already."""
     pipeline = training.pipeline
     manager: Any = getattr(pipeline, "datamanager", None)
     if not isinstance(pipeline, VanillaPipeline) or not hasattr(manager, "train_dataparser_outputs"):
         raise UserError(
-            f"{config_path} was trained with {training.config.method_name}, whose photographs cannot be found: use a "
-            "method with nerfstudio's usual pipeline, such as nerfacto or condense-lite."
+            f"{training.config.get_base_dir()} was trained with {training.config.method_name}, whose photographs "
+            "cannot be found: use a method with nerfstudio's usual pipeline, such as nerfacto or condense-lite."
         )
     cameras = _joined([refined_camera(pipeline, index) for index in range(len(manager.train_dataset.cameras))])
     held_out = manager.eval_dataset

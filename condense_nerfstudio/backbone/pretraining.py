@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from condense_nerfstudio.backbone.joint import JointModel
@@ -19,8 +18,8 @@ from condense_nerfstudio.backbone.muon import Muon
 from condense_nerfstudio.backbone.ranks import Ranks
 from condense_nerfstudio.backbone.scenes import Scene
 from condense_nerfstudio.backbone.settings import PretrainingConfig
+from condense_nerfstudio.backbone.tensor_file import write_tensors
 from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.files import replace_file
 from condense_nerfstudio.teachers.statistics import feature_statistics
 
 _STATISTICS_MAPS = 200
@@ -140,10 +139,7 @@ class Pretraining:
             "scenes": "\n".join(scene.name for scene in self.scenes),
             "losses": json.dumps(self.losses),
         }
-        try:
-            replace_file(self._state, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata))
-        except OSError as error:
-            raise UserError(f"{self._state} cannot be written ({error.strerror}): make room there.") from error
+        write_tensors(self._state, tensors, metadata, "State")
 
     def _resume(self) -> None:
         """Takes the state up again.

@@ -146,3 +146,32 @@ class PretrainConfig:
     """The detector of key points."""
     cache_dir: Path | None = None
     """Folder for the teachers' feature maps; by default condense_nerfstudio in the user's cache folder."""
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """What is given features by a backbone, and where the result goes."""
+
+    load_config: Path
+    """The config.yml of the training."""
+    output_dir: Path
+    """Folder for the condensed scene; it is made."""
+    backbone: str = "lite"
+    """lite, the backbone that ships, or a backbone's file as `condense pretrain` writes it."""
+    id: str | None = None
+    """The scene's id; by default the name of the output folder."""
+    num_keypoints: int = 512
+    """How many key points to keep."""
+    resolution: int | None = None
+    """Cells a side of the volume: 64, 128 or 256; by default what the backbone was trained on."""
+    photographs: int = 0
+    """Lift the features of so many of the scene's photographs into the backbone's input, evenly chosen: nearer to the
+    teachers than from the NeRF alone."""
+    feature_volume: Path | None = None
+    """Write the feature volume to this safetensors file, too."""
+    overwrite: bool = False
+    """Replace a condensed scene in the output folder."""
+
+    def __post_init__(self) -> None:
+        if self.photographs < 0:
+            raise UserError(f"--photographs is {self.photographs}: give a number of photographs, or 0 for none.")

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from safetensors.torch import save
 from torch import Tensor
 
 from condense_nerfstudio.backbone.settings import RESOLUTIONS
+from condense_nerfstudio.backbone.tensor_file import write_tensors
 from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.files import make_folder, replace_file
 
 VERSION = 1
 """Of the file's format."""
@@ -109,11 +108,7 @@ def write_volume(volume: SceneVolume, path: Path) -> None:
         "side": volume.side,
         **asdict(volume.card),
     }
-    make_folder(path.parent)
-    try:
-        replace_file(path, save(tensors, metadata={"card": json.dumps(card), "sha256": _checksum(tensors)}))
-    except OSError as error:
-        raise UserError(f"Volume {path} cannot be written ({error.strerror}): make room or choose a folder.") from error
+    write_tensors(path, tensors, {"card": json.dumps(card), "sha256": _checksum(tensors)}, "Volume")
 
 
 def read_volume(path: Path) -> SceneVolume:
