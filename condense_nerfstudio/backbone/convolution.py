@@ -59,12 +59,13 @@ class _Convolve(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Of the values by the mirrored kernel, of the weights by one product; neighbours have none."""
         columns, weights, neighbours = ctx.saved_tensors
-        (gradient,) = gradients
+        # Autocast does not reach here: all that is multiplied gets the type of the values.
+        gradient = gradients[0].to(columns.dtype)
         for_values = None
         if ctx.needs_input_grad[0]:
-            mirrored = weights.flip(0).transpose(1, 2)
+            mirrored = weights.flip(0).transpose(1, 2).to(columns.dtype)
             for_values = _columns(gradient, neighbours) @ mirrored.flatten(0, 1)
-        return for_values, (columns.T @ gradient).view_as(weights), None
+        return for_values, (columns.T @ gradient).view_as(weights).to(weights.dtype), None
 
 
 def _columns(values: Float[Tensor, "n c"], neighbours: Int[Tensor, " m"]) -> Float[Tensor, "n k"]:

@@ -63,6 +63,9 @@ class JointModel(nn.Module):
         config: its parts.
     """
 
+    mixed_precision = False
+    """Whether the backbone's products are in bfloat16; all else is in single precision."""
+
     def __init__(self, config: JointConfig) -> None:
         super().__init__()
         self.config = config
@@ -98,7 +101,9 @@ class JointModel(nn.Module):
             nodes: of the scene.
             lifted: what photographs see there, of maps as :meth:`to_lift` makes them; None: from the NeRF alone.
         """
-        output = self.backbone(nodes, lifted)
+        with torch.autocast(nodes.inputs.device.type, torch.bfloat16, enabled=self.mixed_precision):
+            output = self.backbone(nodes, lifted)
+        output = output.float()
         parts = [projection(output) for projection in self.projections.values()]
         return FeatureVolume(nodes, torch.cat([*parts, torch.sigmoid(self.keypoints(output))], dim=1))
 

@@ -90,15 +90,23 @@ class Backbone(nn.Module):
                 level = block(level, nodes.neighbours(depth - i))
             if i < len(self.shrink):
                 skipped.append(level)
-                level = self.shrink[i](level, nodes.octree, depth - i)
+                level = _strided(self.shrink[i], level, nodes, depth - i)
         for i in reversed(range(len(self.grow))):
-            level = self.grow[i](level, nodes.octree, depth - i - 1)
+            level = _strided(self.grow[i], level, nodes, depth - i - 1)
             level = self.merge[i](torch.cat([level, skipped[i]], dim=1))
             blocks = self.up[i]
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
                 level = block(level, nodes.neighbours(depth - i))
         return self.output(level)
+
+
+def _strided(
+    convolution: nn.Module, level: Float[Tensor, "nodes a"], nodes: Nodes, depth: int
+) -> Float[Tensor, "other b"]:
+    """One of ocnn's convolutions to another depth; it scatters into buffers of one type, so not under autocast."""
+    with torch.autocast(level.device.type, enabled=False):
+        return convolution(level.float(), nodes.octree, depth)
 
 
 class ResidualBlock(nn.Module):

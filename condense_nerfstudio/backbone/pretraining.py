@@ -59,6 +59,7 @@ class Pretraining:
         self._state = state
         self._ranks = ranks or Ranks()
         self._device = next(model.parameters()).device
+        model.mixed_precision = config.mixed_precision and self._device.type == "cuda"
         self._optimizers = _optimizers(model, config)
         self._embeddings: dict[str, Tensor] = {}
         if state.exists():

@@ -104,6 +104,8 @@ class PretrainingConfig:
     """Of both optimizers."""
     longest_gradient: float = 1.0
     """Gradients are cut to this length."""
+    mixed_precision: bool = True
+    """On CUDA: the backbone's products in bfloat16."""
     seed: int = 0
     """Of all that is random."""
     steps_per_save: int = 50

@@ -83,6 +83,23 @@ def test_the_same_seed_gives_the_same_losses_and_both_branches_learn() -> None:
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
 
 
+def test_half_the_precision_gives_nearly_the_same_losses_and_gradients() -> None:
+    # What CUDA does, on a CPU.
+    answers = []
+    for mixed in (False, True):
+        network = model()
+        network.mixed_precision = mixed
+        losses = scene_losses(network, scene(), torch.zeros(0, 8), replace(STEP, lifted_share=1.0), (0, 0, 0)).losses
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()
+        gradient = next(network.backbone.stem.parameters()).grad
+        assert gradient is not None and gradient.isfinite().all()
+        answers.append((total.item(), gradient))
+    (exact, gradient), (rough, also) = answers
+    assert rough == pytest.approx(exact, rel=0.02)
+    assert torch.nn.functional.cosine_similarity(gradient.flatten(), also.flatten(), dim=0) > 0.9
+
+
 def test_without_a_2d_branch_the_adapters_get_no_gradient() -> None:
     network = model()
     config = replace(STEP, train_2d=False)
