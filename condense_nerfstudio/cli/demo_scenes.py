@@ -28,6 +28,10 @@ class DemoScenes:
     """Make duplicates of this demo scene: other cameras, exposure and world frame."""
     near_miss_of: Path | None = None
     """Make near misses of this demo scene: the same objects at other places in another room."""
+    photographs: tuple[str, ...] | None = None
+    """Names of the photographs to choose from, for collections that hold some out; by default all."""
+    solids: tuple[str, ...] | None = None
+    """Names of the solids to choose from; by default all."""
     overwrite: bool = False
     """Replace demo scenes that exist already."""
     json: bool = False
@@ -55,6 +59,8 @@ class DemoScenes:
             height=self.height,
             duplicate_of=self.duplicate_of,
             near_miss_of=self.near_miss_of,
+            photographs=self.photographs,
+            solids=self.solids,
         )
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("Rendering demo scenes", total=self.count * self.num_views)

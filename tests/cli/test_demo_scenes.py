@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
+
 from condense_nerfstudio.cli.demo_scenes import DemoScenes
+from condense_nerfstudio.errors import UserError
 
 
 def test_the_command_writes_scenes_and_says_what_can_be_asked(tmp_path, capsys):
@@ -16,3 +22,14 @@ def test_the_command_writes_scenes_and_says_what_can_be_asked(tmp_path, capsys):
     assert captured.out == "" and "Rendering demo scenes" in captured.err
     command.show(result)
     assert str(tmp_path / "scene_001") in capsys.readouterr().out
+
+
+def test_collections_can_hold_photographs_and_solids_out(tmp_path: Path) -> None:
+    command = DemoScenes(tmp_path, num_views=3, width=16, height=16, photographs=("cat", "moon"), solids=("cone",))
+    command.run()
+    truth = json.loads((tmp_path / "scene_000/ground_truth.json").read_text())
+    kinds = {(entry["kind"], entry["class_name"]) for entry in truth["objects"]}
+    assert {name for kind, name in kinds if kind == "photograph"} <= {"cat", "moon"}
+    assert {name for kind, name in kinds if kind == "solid"} == {"cone"}
+    with pytest.raises(UserError, match="no photograph dog"):
+        DemoScenes(tmp_path / "other", photographs=("dog",)).run()
