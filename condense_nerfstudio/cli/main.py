@@ -33,6 +33,7 @@ COMMANDS = {
     "keypoints": ("condense_nerfstudio.cli.keypoints", "Keypoints"),
     "pretrain": ("condense_nerfstudio.cli.pretrain", "Pretrain"),
     "render": ("condense_nerfstudio.cli.render", "Render"),
+    "repo": ("condense_nerfstudio.cli.repo", "Repo"),
 }
 """Name of each subcommand -> its module and class."""
 
@@ -42,7 +43,8 @@ class Command(Protocol):
     """What the dataclass of a subcommand offers.
 
     It may also have `show(result) -> None`, which prints the answer on standard output for people; without it the
-    answer is printed as lines of `key  value`.
+    answer is printed as lines of `key  value`; and `status(result) -> int`, the exit status after an answer that is no
+    success.
     """
 
     json: bool
@@ -78,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with stdout_on_stderr():
             result = command.run()
         answer(command, result)
-        return DONE
+        return getattr(command, "status", lambda result: DONE)(result)
     except UserError as error:
         print(f"condense: {error}", file=sys.stderr)
         return USER_ERROR

@@ -1,0 +1,1 @@
+"""Collections of condensed scenes that answer questions: reads condensed scenes and teachers, and needs no NeRF."""
