@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": ("condense_nerfstudio.cli.evaluate", "Evaluate"),
     "keypoints": ("condense_nerfstudio.cli.keypoints", "Keypoints"),
     "pretrain": ("condense_nerfstudio.cli.pretrain", "Pretrain"),
+    "query": ("condense_nerfstudio.cli.query", "Query"),
     "render": ("condense_nerfstudio.cli.render", "Render"),
     "repo": ("condense_nerfstudio.cli.repo", "Repo"),
 }

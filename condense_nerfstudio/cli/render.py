@@ -37,7 +37,7 @@ class Render:
         """Renders, and writes summary.json last."""
         from condense_nerfstudio.scene.answers import render_answers
         from condense_nerfstudio.scene.load import load_scene
-        from condense_nerfstudio.scene.text import checked_phrases
+        from condense_nerfstudio.teachers.text import checked_phrases
 
         phrases, negatives = checked_phrases(self.text), checked_phrases(self.negatives)
         check_options(self)

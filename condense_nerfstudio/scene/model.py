@@ -33,7 +33,7 @@ from condense_nerfstudio.scene.model_config import CondenseModelConfig
 from condense_nerfstudio.scene.node_grid import NodeGrid
 from condense_nerfstudio.scene.sampling import ProposalSampler, distortion_loss, interlevel_loss, ray_weights
 from condense_nerfstudio.scene.surface import surface_points
-from condense_nerfstudio.scene.text import TextEncoder
+from condense_nerfstudio.teachers.text import TextEncoder
 
 
 class CondenseModel(NerfactoModel):

@@ -16,8 +16,8 @@ from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.scene.data_manager import CondenseDataManager, CondenseDataManagerConfig
 from condense_nerfstudio.scene.model import CondenseModel
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
-from condense_nerfstudio.scene.text import TextEncoder, checked_phrases
 from condense_nerfstudio.scene.warm_up import compile_in_background
+from condense_nerfstudio.teachers.text import TextEncoder, checked_phrases
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 import viser
 
-from condense_nerfstudio.scene.text import checked_phrases
+from condense_nerfstudio.teachers.text import checked_phrases
 from condense_nerfstudio.viewer.lens import MOST_PHRASES, SWATCHES
 from condense_nerfstudio.viewer.part import Part, as_share, listed
 from condense_nerfstudio.viewer.session import escaped

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import viser
 
-from condense_nerfstudio.scene.text import MOST_PHRASES, checked_phrases
+from condense_nerfstudio.teachers.text import MOST_PHRASES, checked_phrases
 from condense_nerfstudio.viewer.session import Session, escaped
 from condense_nerfstudio.viewer.work import Job
 

@@ -15,7 +15,7 @@ from plyfile import PlyData
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.scene.ray_answers import look_along
-from condense_nerfstudio.scene.text import TextEncoder
+from condense_nerfstudio.teachers.text import TextEncoder
 from condense_nerfstudio.viewer.ask import NO_LANGUAGE
 from condense_nerfstudio.viewer.panel import Panel, warn_if_open
 from condense_nerfstudio.viewer.place import box_bars

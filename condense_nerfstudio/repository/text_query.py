@@ -1,0 +1,167 @@
+"""Which scenes answer phrases, and where in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.keypoints.alignment import extent
+from condense_nerfstudio.repository.rows import array
+from condense_nerfstudio.repository.schema import POINTS
+from condense_nerfstudio.repository.spaces import Space, spaces
+from condense_nerfstudio.repository.store import Store
+from condense_nerfstudio.repository.vectors import Vectors, candidates
+from condense_nerfstudio.teachers.config import TeacherConfig
+from condense_nerfstudio.teachers.protocol import LanguageTeacher
+from condense_nerfstudio.teachers.registry import load_language_teacher
+from condense_nerfstudio.teachers.relevancy import relevancy
+from condense_nerfstudio.teachers.text import checked_phrases
+
+_CANDIDATES = 2000
+"""Key points of a large repository that are looked at for a phrase."""
+FEW = 5
+"""Key points that speak for a scene together: one stray point does not win."""
+NEAR = 0.05
+"""Distance, as a share of a scene's size, within which key points speak for the same place."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a scene answers a phrase."""
+
+    phrase: str
+    score: float
+    """Mean relevancy of the few key points that answer best there."""
+    position: tuple[float, float, float]
+    """In the data set's world frame."""
+    keypoint: int
+
+
+@dataclass(frozen=True)
+class TextHit:
+    """A scene that answers."""
+
+    scene: str
+    score: float
+    """The least of its places' scores: all phrases must be answered."""
+    places: tuple[Place, ...]
+    """One for each phrase."""
+
+
+@dataclass(frozen=True)
+class TextAnswer:
+    """What a repository says to phrases."""
+
+    teacher: str
+    revision: str
+    hits: tuple[TextHit, ...]
+    """The best first."""
+    left_out: tuple[str, ...]
+    """Scenes whose features are another network's, or another revision's: they were not searched."""
+
+
+class TextQuestions:
+    """Asks one repository; the language teacher is loaded once.
+
+    Args:
+        store: the repository.
+        teacher: name of the language teacher; None where all scenes have the same one.
+
+    Raises:
+        UserError: no scene can be asked, or the teacher cannot be loaded, or is not the one that made the features.
+    """
+
+    def __init__(self, store: Store, teacher: str | None = None) -> None:
+        self._store = store
+        found = spaces(store, "language", teacher)
+        self._space, self._teacher = _with_teacher(store, found)
+
+    def ask(
+        self, phrases: Sequence[str], top: int = 5, negatives: Sequence[str] = (), exact: bool = False
+    ) -> TextAnswer:
+        """The scenes that answer all phrases best.
+
+        Args:
+            phrases: what to look for.
+            top: how many scenes are wanted.
+            negatives: what phrases must beat, beside the teacher's canonical phrases.
+            exact: compare all key points, even of a large repository.
+
+        Raises:
+            UserError: there is no phrase, or it cannot be asked.
+        """
+        asked = checked_phrases(phrases)
+        if not asked:
+            raise UserError("Nothing was asked: pass --text with phrases such as 'a cat'.")
+        words = self._teacher.encode_text(list(asked))
+        beaten = self._teacher.encode_text([*self._teacher.canonical_phrases, *checked_phrases(negatives)])
+        space = self._space
+        found = candidates(self._store, space.card, space.entries, words.cpu().numpy(), _CANDIDATES, exact)
+        scores = relevancy(
+            torch.from_numpy(found.values).to(words), words, beaten, self._teacher.relevancy_temperature
+        ).cpu().numpy()  # fmt: skip
+        ranked = _ranked(found, scores, len(space.entries))
+        hits = [self._placed(scene, asked, found, scores) for scene in ranked[: max(4 * top, 20)]]
+        hits.sort(key=lambda hit: -hit.score)
+        return TextAnswer(space.card.name, space.card.revision, tuple(hits[:top]), space.left_out)
+
+    def _placed(self, scene: int, phrases: Sequence[str], found: Vectors, scores: Float[np.ndarray, "n p"]) -> TextHit:
+        """Where a scene answers each phrase."""
+        entry = self._space.entries[scene]
+        rows = self._store.rows(POINTS, entry, ["index", "position"]).sort_by("index")
+        positions = array(rows, "position").astype(np.float64)
+        own = np.flatnonzero(found.scenes == scene)
+        places = []
+        for column, phrase in enumerate(phrases):
+            best, score = speaking(positions[found.keypoints[own]], scores[own, column], extent(positions))
+            keypoint = int(found.keypoints[own[best]])
+            x, y, z = positions[keypoint].tolist()
+            places.append(Place(phrase, score, (x, y, z), keypoint))
+        return TextHit(entry.id, min(place.score for place in places), tuple(places))
+
+
+def speaking(positions: Float[np.ndarray, "n 3"], scores: Float[np.ndarray, " n"], size: float) -> tuple[int, float]:
+    """The key point around which the few that answer best lie, and their mean relevancy.
+
+    Args:
+        positions: of key points.
+        scores: their relevancy.
+        size: of the scene.
+    """
+    candidates = np.argsort(-scores, kind="stable")[: 4 * FEW]
+    near = np.linalg.norm(positions[candidates, None] - positions[None, candidates], axis=2) <= NEAR * size
+    values = np.where(near, scores[candidates], 0.0)
+    means = np.sort(values, axis=1)[:, -FEW:].sum(axis=1) / FEW
+    best = int(means.argmax())
+    return int(candidates[best]), float(means[best])
+
+
+def _ranked(found: Vectors, scores: Float[np.ndarray, "n p"], count: int) -> list[int]:
+    """Scenes by the mean of their few best key points, the worst phrase counting; those without any come last."""
+    totals = np.zeros((count, scores.shape[1]))
+    for column in range(scores.shape[1]):
+        order = np.lexsort((-scores[:, column], found.scenes))
+        scenes = found.scenes[order]
+        rank = np.arange(len(order)) - np.searchsorted(scenes, scenes)
+        best = rank < FEW
+        np.add.at(totals[:, column], scenes[best], scores[order[best], column] / FEW)
+    worst = totals.min(axis=1)
+    return [int(scene) for scene in np.argsort(-worst, kind="stable") if worst[scene] > 0]
+
+
+def _with_teacher(store: Store, found: Sequence[Space]) -> tuple[Space, LanguageTeacher]:
+    """The space whose features the teacher made as it is here."""
+    teacher = load_language_teacher(TeacherConfig(**found[0].card.config), "cpu")
+    for space in found:
+        if space.card.revision == teacher.revision:
+            return space, teacher
+    told = ", ".join(space.card.revision for space in found)
+    raise UserError(
+        f"The scenes of {store.uri} were condensed with another revision of {teacher.name} ({told}; here "
+        f"{teacher.revision}): condense them again, or use its weights."
+    )
