@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from condense_nerfstudio.keypoints.storage import read_condensed_scene
 
+from ..commands import SMALL as SMALL_TRAINING
 from ..commands import needs_installation, run
 
 pytestmark = needs_installation
@@ -78,10 +79,24 @@ def test_a_nerf_is_embedded_without_training(pretrained: Path, longer: Path) -> 
     with safe_open(work / "volume.safetensors", framework="pt") as opened:
         assert opened.get_tensor("features").shape == (answer["nodes"], 64 + 64 + 1)
         assert opened.get_tensor("conse.decoder").shape == (384, 64)
-    lifted = run(*command[:8], "--num-keypoints", 20, "--photographs", 3, "--overwrite", cwd=work)
-    assert "keypoints  " in lifted.stdout
+    # With the backbone that ships, and photographs.
+    shipped = [*command[:4], *command[6:8], "--num-keypoints", 20, "--photographs", 3, "--overwrite"]
+    assert "keypoints  " in run(*shipped, cwd=work).stdout
+    # What was embedded can be asked for.
+    run("condense", "repo", "add", "repo", "embedded", cwd=work)
+    asked = json.loads(run("condense", "query", "repo", "--text", "a cat", "--json", cwd=work).stdout)
+    assert [hit["scene"] for hit in asked["results"]] == ["embedded"] and len(asked["results"][0]["position"]) == 3
     refused = run(*command[:8], cwd=work, expect=1)
     assert "embedded exists" in refused.stderr
     missing = run("condense", "embed", "--load-config", longer, "--backbone", "none.safetensors", "--output-dir", "x",
                   cwd=work, expect=1)  # fmt: skip
     assert "Backbone none.safetensors cannot be read" in missing.stderr
+
+
+def test_a_training_starts_its_features_from_the_backbone_that_ships(longer: Path, work: Path) -> None:
+    command = [
+        "ns-train", "condense-lite", "--data", "scenes/scene_000", *SMALL_TRAINING, "--timestamp", "started",
+        "--max-num-iterations", 104, "--pipeline.model.feature-start", 100, "--pipeline.model.backbone", "lite",
+    ]  # fmt: skip
+    run(*command, cwd=work)
+    run("condense", "evaluate", "--load-config", longer.parents[1] / "started/config.yml", "--json", cwd=work)
