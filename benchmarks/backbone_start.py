@@ -47,11 +47,8 @@ def trained(data: Path, backbone: str | None, output: Path, steps: int) -> dict[
     means = {name: values.mean for name, values in manager.train_dataset.metadata["feature_statistics"].items()}
     curves: dict[str, list[tuple[int, float]]] = {name: [] for name in pipeline.model.heads}
     start = config.pipeline.model.feature_start
-    for step in range(steps):
-        pipeline.train()
-        trainer.train_iteration(step)
-        if step < start or ((step - start) % EVERY and step != steps - 1):
-            continue
+
+    def look(step: int) -> None:
         pipeline.eval()
         for name, mean in means.items():
             evaluation, head = FeatureEvaluation(pipeline, name, views), pipeline.model.head(name)
@@ -63,6 +60,18 @@ def trained(data: Path, backbone: str | None, output: Path, steps: int) -> dict[
                     for _, found in map(evaluation.features, views)
                 ]
             curves[name].append((step + 1, float(np.mean(cosines))))
+        pipeline.train()
+
+    take_step = trainer.train_iteration
+
+    def step_and_look(step: int) -> Any:
+        taken = take_step(step)
+        if step >= start and ((step - start) % EVERY == 0 or step == steps - 1):
+            look(step)
+        return taken
+
+    trainer.train_iteration = step_and_look
+    trainer.train()
     return curves
 
 

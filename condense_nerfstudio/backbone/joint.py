@@ -144,7 +144,13 @@ class JointModel(nn.Module):
         return Rendered(features, parts[-1][:, 0])
 
     def scene_embedding(self, volume: FeatureVolume, most: int = 2048) -> Float[Tensor, " e"]:
-        """The embedding of a scene, from its own features alone.
+        """The embedding of a scene, from its own features alone; see :meth:`scene_elements`."""
+        return self.embedding(*self.scene_elements(volume, most))
+
+    def scene_elements(
+        self, volume: FeatureVolume, most: int = 2048
+    ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n f"]]:
+        """Colours and features of a scene's nodes, which its embedding counts.
 
         Args:
             volume: of the scene.
@@ -154,12 +160,18 @@ class JointModel(nn.Module):
         chosen = torch.linspace(0, count - 1, min(most, count), device=volume.values.device).round().long()
         features = self.decoded(volume.values.index_select(0, chosen)).features
         colors = volume.nodes.colors().index_select(0, chosen)
-        return self.embedding(colors, torch.cat(list(features.values()), dim=1))
+        return colors, torch.cat(list(features.values()), dim=1)
 
     def image_embedding(
         self, image: Float[Tensor, "h w 3"], maps: Mapping[str, Float[Tensor, "_ _ c"]]
     ) -> Float[Tensor, " e"]:
-        """The embedding of a photograph, comparable with that of scenes.
+        """The embedding of a photograph, comparable with that of scenes; see :meth:`image_elements`."""
+        return self.embedding(*self.image_elements(image, maps))
+
+    def image_elements(
+        self, image: Float[Tensor, "h w 3"], maps: Mapping[str, Float[Tensor, "_ _ c"]]
+    ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n f"]]:
+        """Colours and features of a photograph's cells, which its embedding counts.
 
         Args:
             image: the photograph, in 0..1.
@@ -169,7 +181,7 @@ class JointModel(nn.Module):
         shape = (first.shape[0], first.shape[1])
         resized = [_on_grid(maps[name], shape) for name in self.config.teachers]
         colors = nn.functional.interpolate(image.permute(2, 0, 1)[None], shape, mode="area")[0].permute(1, 2, 0)
-        return self.embedding(colors.flatten(0, 1), torch.cat(resized, dim=-1).flatten(0, 1))
+        return colors.flatten(0, 1), torch.cat(resized, dim=-1).flatten(0, 1)
 
 
 def _on_grid(feature_map: Float[Tensor, "_ _ c"], shape: tuple[int, int]) -> Float[Tensor, "_ _ c"]:

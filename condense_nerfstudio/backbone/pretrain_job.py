@@ -138,6 +138,7 @@ def _stage_two(names: list[str], config: PretrainConfig, progress: Progress, fai
 
 def _stage_three(names: list[str], config: PretrainConfig, progress: Progress, ranks: Ranks) -> dict[str, Any]:
     """The backbone; returns what the report says of it."""
+    from condense_nerfstudio.backbone.embedding_fit import fit_embedding
     from condense_nerfstudio.backbone.joint import JointConfig, JointModel
     from condense_nerfstudio.backbone.scenes import open_scene
     from condense_nerfstudio.cpu import prepare_cpu
@@ -169,6 +170,10 @@ def _stage_three(names: list[str], config: PretrainConfig, progress: Progress, r
     training = Pretraining(joint, scenes, config.training, config.output_dir / STATE_FILE, ranks)
     if ranks.first:
         _run_reported(training, config, progress)
+        task = progress.add_task("Embedding", total=1.0, note="")
+        fit_embedding(
+            training.model, scenes, config.training.seed, lambda share: progress.update(task, completed=share)
+        )
     else:
         training.run(lambda step, terms: None)
         return {}
