@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -120,6 +120,36 @@ def step_seconds(captures: Path, scenes: Path, output: Path, ranks: int) -> dict
     return {"step": median(gaps), "largest process so far, MB": memory}
 
 
+def scene_memory(folders: Sequence[Path]) -> dict[str, float]:
+    """Private megabytes that a few and all opened scenes take, after every array and tensor of them was read."""
+    from condense_nerfstudio.backbone.scenes import open_scene
+    from condense_nerfstudio.teachers.cache import default_cache_root
+    from condense_nerfstudio.teachers.config import TeacherConfig
+    from condense_nerfstudio.teachers.registry import load_teacher
+
+    teachers = [load_teacher(TeacherConfig(name=name), "cpu") for name in ("efficientnet", "conse")]
+    opened, used = [], {}
+    few = len(folders) // 4
+    before = 0.0
+    for number, folder in enumerate(folders, start=1):
+        scene = open_scene(folder, teachers, None, default_cache_root())
+        opened.append(scene)
+        float(scene.volume.thickness.float().sum() + scene.volume.cells.sum() + scene.volume.colors.sum())
+        for maps in scene.maps.values():
+            for one in maps:
+                float(one.sum())
+        if number == 1:
+            before = _private_mb()  # libraries, and what is allocated once
+        if number in (few, len(folders)):
+            used[str(number)] = _private_mb() - before
+    return used
+
+
+def _private_mb() -> float:
+    status = Path("/proc/self/status").read_text()
+    return float(status.split("RssAnon:")[1].split()[0]) / 1024
+
+
 def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,6 +167,7 @@ def main() -> None:
     steps = {ranks: step_seconds(arguments.captures, arguments.scenes, arguments.output_dir / f"ranks{ranks}", ranks)
              for ranks in (1, 2)}  # fmt: skip
     result = {
+        "private MB by opened scenes": scene_memory(sorted(f.parent for f in arguments.scenes.glob("*/views.json"))),
         "ranks": steps,
         "embed": {r: embed_seconds(arguments.config, r, arguments.output_dir / "embedded") for r in (64, 128)},
         "parts": {r: parts(arguments.config, r) for r in (64, 128)},

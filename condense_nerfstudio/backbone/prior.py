@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
 
 from condense_nerfstudio.backbone.backbone_file import find_backbone, open_backbone
 from condense_nerfstudio.backbone.octree import to_nodes
@@ -12,20 +14,19 @@ from condense_nerfstudio.backbone.settings import VolumeConfig
 from condense_nerfstudio.backbone.volume import VolumeCard
 from condense_nerfstudio.backbone.volume_making import make_volume
 from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.scene.heads import TeacherHead
 from condense_nerfstudio.scene.model import CondenseModel
-from condense_nerfstudio.scene.node_grid import NodeGrid
+from condense_nerfstudio.scene.node_grid import FeaturePrior, NodeGrid
 
 
 class Starter:
-    """Gives a scene the heads of a backbone, and then what the backbone says of its geometry.
+    """Gives a scene in training what a backbone says of its geometry.
 
     Args:
         name: of a backbone that ships, or its file.
         model: of the scene, with heads of its own.
 
     Raises:
-        UserError: there is no such backbone, or it has other teachers or another feature_dim.
+        UserError: there is no such backbone, or it learned from other teachers.
     """
 
     def __init__(self, name: str, model: CondenseModel) -> None:
@@ -37,29 +38,12 @@ class Starter:
                 "--pipeline.datamanager.visual.name and .language.name to the backbone's."
             )
         for teacher, card in known.items():
-            own, shared = model.head(teacher), self._joint.head(teacher)
+            own = model.head(teacher)
             if own.revision != card.revision:
                 raise UserError(
                     f"Backbone {name} learned from another {teacher} (revision {card.revision}, here {own.revision}): "
                     "use the weights and options that it names, or train a backbone with yours."
                 )
-            if own.decoder.weight.shape != shared.decoder.weight.shape:
-                raise UserError(
-                    f"Backbone {name} has features of {shared.decoder.in_features} channels: set "
-                    f"--pipeline.model.feature-dim {shared.decoder.in_features}."
-                )
-            self._adopt(own, shared)
-
-    @staticmethod
-    @torch.no_grad()
-    def _adopt(own: TeacherHead, shared: TeacherHead) -> None:
-        """Takes over all that gives the low-dimensional features their meaning, and the 2D branch if it is as large."""
-        own.mean.copy_(shared.mean)
-        own.scale.copy_(shared.scale)
-        own.decoder.load_state_dict(shared.decoder.state_dict())
-        state = shared.adapter.state_dict()
-        if {k: v.shape for k, v in own.adapter.state_dict().items()} == {k: v.shape for k, v in state.items()}:
-            own.adapter.load_state_dict(state)
 
     @torch.no_grad()
     def start(self, model: CondenseModel, cameras: Cameras) -> None:
@@ -80,12 +64,26 @@ class Starter:
         volume = make_volume(model, cameras.to(model.device), card, settings)
         model.train()
         features = self._joint(to_nodes(volume, device=model.device))
-        prior = NodeGrid(
+        low = features.values[:, :-1]  # the last is the key-point head's
+        grid = NodeGrid(
             nodes=features.nodes.places(),
-            values=features.values[:, :-1],  # the last is the key-point head's
+            values=torch.cat([low, low.new_ones(len(low), 1)], dim=1),
             origin=volume.origin.to(model.device),
             spacing=torch.tensor(2.0 * volume.side, device=model.device),
             resolution=torch.tensor(2**features.nodes.depth),
         )
-        model.set_prior(prior)
+        model.prior = FeaturePrior(grid, self._decoders(model))
         model.feature_field.silence()
+
+    def _decoders(self, model: CondenseModel) -> dict[str, Float[Tensor, "c low"]]:
+        """From the channels of all teachers, and a one, to features centred as the scene centres them."""
+        widths = [self._joint.head(card.name).decoder.in_features for card in self._card.teachers]
+        decoders, first = {}, 0
+        for card, width in zip(self._card.teachers, widths, strict=True):
+            shared, own = self._joint.head(card.name), model.head(card.name)
+            decoder = own.mean.new_zeros(own.dim, sum(widths) + 1)
+            decoder[:, first : first + width] = shared.decoder.weight * (shared.scale / own.scale)
+            decoder[:, -1] = (shared.mean - own.mean) / own.scale
+            decoders[card.name] = decoder
+            first += width
+        return decoders

@@ -30,7 +30,7 @@ from condense_nerfstudio.scene.heads import FeatureField, TeacherHead, heaviest_
 from condense_nerfstudio.scene.keypoint_head import KeypointField, KeypointHeads, KeypointMapHead
 from condense_nerfstudio.scene.lens import Lens
 from condense_nerfstudio.scene.model_config import CondenseModelConfig
-from condense_nerfstudio.scene.node_grid import NodeGrid
+from condense_nerfstudio.scene.node_grid import FeaturePrior
 from condense_nerfstudio.scene.sampling import ProposalSampler, distortion_loss, interlevel_loss, ray_weights
 from condense_nerfstudio.scene.surface import surface_points
 from condense_nerfstudio.teachers.text import TextEncoder
@@ -79,7 +79,7 @@ class CondenseModel(NerfactoModel):
         self.heads = nn.ModuleDict()
         self.feature_field: FeatureField | None = None
         self.keypoints: KeypointHeads | None = None
-        self.prior: NodeGrid | None = None
+        self.prior: FeaturePrior | None = None
         metadata = self.kwargs.get("metadata", {})
         statistics = metadata.get("feature_statistics", {})
         self._build_heads({name: len(values.mean) for name, values in statistics.items()})
@@ -163,19 +163,10 @@ class CondenseModel(NerfactoModel):
             )
         prior = {key.removeprefix("prior."): value for key, value in state_dict.items() if key.startswith("prior.")}
         if prior:
-            self.set_prior(NodeGrid.from_state(prior).to(self.device))
+            self.prior = FeaturePrior.from_state(prior).to(self.device)
         # Checkpoints from before revisions were kept have none.
         unknown = {f"heads.{name}.fingerprint": self.head(name).fingerprint for name in self.heads}
         return super().load_state_dict({**unknown, **state_dict}, strict=strict, assign=assign)
-
-    def set_prior(self, prior: NodeGrid) -> None:
-        """Low-dimensional features of all teachers, one after another, to which the feature field adds what they miss.
-
-        The decoders, by which alone they can be read, are not trained from here on.
-        """
-        self.prior = prior
-        for name in self.heads:
-            self.head(name).decoder.requires_grad_(False)
 
     def update_to_step(self, step: int) -> None:
         """Takes over the step of a checkpoint."""
@@ -270,31 +261,21 @@ class CondenseModel(NerfactoModel):
     def decoded_features(
         self, samples: RaySamples, weights: Float[Tensor, "rays samples"]
     ) -> dict[str, Float[Tensor, "rays c"]]:
-        """Centred features R(r) = D(sum_i w_i f(x_i)) of every teacher.
+        """Centred features R(r) = D(sum_i w_i f(x_i)) of every teacher, added to what a backbone said.
 
         Args:
             samples: of shape (rays, samples).
             weights: their rendering weights.
         """
-        rendered = self.low_features(*self._feature_samples(samples, weights))
-        return {name: self.head(name).decoder(value) for name, value in rendered.items()}
-
-    def low_features(
-        self, positions: Float[Tensor, "rays kept 3"], weights: Float[Tensor, "rays kept"]
-    ) -> dict[str, Float[Tensor, "rays low"]]:
-        """Features before they are decoded: what is learned, added to what a backbone said.
-
-        Args:
-            positions: samples in the scene's frame.
-            weights: their weights.
-        """
         if self.feature_field is None:
             return {}
-        learned = self.feature_field.render(positions, weights)
+        points = self._feature_samples(samples, weights)
+        rendered = self.feature_field.render(*points)
+        learned = {name: self.head(name).decoder(value) for name, value in rendered.items()}
         if self.prior is None:
             return learned
-        parts = self.prior.render(positions, weights).split([value.shape[1] for value in learned.values()], dim=1)
-        return {name: value + part for (name, value), part in zip(learned.items(), parts, strict=True)}
+        known = self.prior.render(*points)
+        return {name: value + known[name] for name, value in learned.items()}
 
     def rendered_keypoints(
         self, samples: RaySamples, weights: Float[Tensor, "rays samples"]

@@ -81,6 +81,36 @@ class NodeGrid(nn.Module):
         return functional.embedding_bag(found.view(rays, -1), table, per_sample_weights=per_sample, mode="sum")
 
 
+class FeaturePrior(nn.Module):
+    """What a backbone says of a scene's features: a grid of low-dimensional ones, and what decodes them.
+
+    Args:
+        grid: channels that all teachers share, the last of them one everywhere: it carries the decoders' constant part.
+        decoders: by teacher, from the grid's channels to centred features of the scene.
+    """
+
+    def __init__(self, grid: NodeGrid, decoders: Mapping[str, Float[Tensor, "c low"]]) -> None:
+        super().__init__()
+        self.grid = grid
+        self.decoders = nn.ParameterDict({name: nn.Parameter(w, requires_grad=False) for name, w in decoders.items()})
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> FeaturePrior:
+        """The prior whose `state_dict` this is."""
+
+        def under(part: str) -> dict[str, Tensor]:
+            return {key.removeprefix(part): value for key, value in state.items() if key.startswith(part)}
+
+        return cls(NodeGrid.from_state(under("grid.")), under("decoders."))
+
+    def render(
+        self, positions: Float[Tensor, "rays kept 3"], weights: Float[Tensor, "rays kept"]
+    ) -> dict[str, Float[Tensor, "rays _"]]:
+        """Centred features along rays, by teacher; see :meth:`NodeGrid.render`."""
+        low = self.grid.render(positions, weights)
+        return {name: low @ decoder.T for name, decoder in self.decoders.items()}
+
+
 def corners_around(positions: Float[Tensor, "n 3"]) -> tuple[Int[Tensor, "n 8 3"], Float[Tensor, "n 8"]]:
     """The eight nodes between which each position lies, and their trilinear weights.
 
