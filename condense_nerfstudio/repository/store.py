@@ -187,15 +187,14 @@ class Store:
         Raises:
             UserError: it is not there, or its rows are missing.
         """
-        for last in (False, True):
+        while True:
             entry = self.entry(scene_id)
             try:
                 return self._read(entry)
             except ValueError as error:
                 # Somebody may have replaced it while its rows were read.
-                if last or self.entry(scene_id).generation == entry.generation:
+                if self.entry(scene_id).generation == entry.generation:
                     raise UserError(f"Scene {scene_id!r} of {self.uri} is damaged ({error}): add it again.") from error
-        raise AssertionError
 
     def _read(self, entry: Entry) -> CondensedScene:
         detector, teachers = entry.networks
