@@ -93,6 +93,7 @@ def test_a_nerf_is_embedded_without_training(pretrained: Path, longer: Path) -> 
     assert "Backbone none.safetensors cannot be read" in missing.stderr
 
 
+@pytest.mark.slow
 def test_a_training_starts_its_features_from_the_backbone_that_ships(longer: Path, work: Path) -> None:
     command = [
         "ns-train", "condense-lite", "--data", "scenes/scene_000", *SMALL_TRAINING, "--timestamp", "started",
