@@ -17,29 +17,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
+from limits import median_seconds
 
 from condense_nerfstudio.files import write_json
 
 REPEATS = 5
 STEPS = 12
-
-
-def timed(work: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """Median seconds, after one untimed run."""
-    work()
-    seconds = []
-    for _ in range(repeats):
-        started = time.monotonic()
-        work()
-        seconds.append(time.monotonic() - started)
-    return median(seconds)
 
 
 def parts(config: Path, resolution: int) -> dict[str, float]:
@@ -67,10 +56,10 @@ def parts(config: Path, resolution: int) -> dict[str, float]:
     return {
         "cells": len(volume.cells),
         "nodes": len(nodes.inputs),
-        "volume": timed(lambda: volume_of(nerf, VolumeConfig(resolution=resolution)), 3),
-        "octree": timed(lambda: to_nodes(volume)),
-        "network": timed(forward),
-        "network forward and backward": timed(both),
+        "volume": median_seconds(lambda: volume_of(nerf, VolumeConfig(resolution=resolution)), 3),
+        "octree": median_seconds(lambda: to_nodes(volume), REPEATS),
+        "network": median_seconds(forward, REPEATS),
+        "network forward and backward": median_seconds(both, REPEATS),
     }
 
 

@@ -54,10 +54,10 @@ def machine_limits(log2_entries: int = 19) -> dict[str, float]:
     rows = np.random.default_rng(0).integers(0, 2**log2_entries, 8_000_000).astype(np.uint32)
     sums = np.empty(threads, np.float32)
     return {
-        "flops": 2 * 1536**3 / _seconds(lambda: a @ b),
-        "bytes": 2 * 4 * len(source) / _seconds(lambda: target.copy_(source)),
-        "row_reads": len(rows) / _seconds(lambda: _read_rows(table, rows, sums, threads)),
-        "row_additions": len(rows) / _seconds(lambda: _add_to_rows(table, rows, threads)),
+        "flops": 2 * 1536**3 / median_seconds(lambda: a @ b),
+        "bytes": 2 * 4 * len(source) / median_seconds(lambda: target.copy_(source)),
+        "row_reads": len(rows) / median_seconds(lambda: _read_rows(table, rows, sums, threads)),
+        "row_additions": len(rows) / median_seconds(lambda: _add_to_rows(table, rows, threads)),
     }
 
 
@@ -93,7 +93,7 @@ def stages(milliseconds: Mapping[str, float], sizes: Mapping[str, Any], limits: 
     return {**table, "all other operations": {"milliseconds": others}}
 
 
-def _seconds(work: Callable[[], Any], repeats: int = 7) -> float:
+def median_seconds(work: Callable[[], Any], repeats: int = 7) -> float:
     """Median seconds of a call, after one untimed call."""
     work()
     times = []

@@ -27,6 +27,7 @@ from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
 from condense_nerfstudio.keypoints.config import DetectorConfig
 from condense_nerfstudio.keypoints.detection import Detections, Detector
 from condense_nerfstudio.scene.ray_answers import RayAnswers
+from condense_nerfstudio.spread import evenly_chosen
 from condense_nerfstudio.teachers.cache import cached_feature_maps
 from condense_nerfstudio.teachers.config import TeacherConfig
 from condense_nerfstudio.teachers.registry import load_teacher
@@ -72,7 +73,7 @@ class EmbeddedScene:
     def _lifted(self, nodes: Nodes, count: int) -> Float[Tensor, "nodes _"]:
         """What photographs, evenly chosen, show at the nodes."""
         files = self.images
-        chosen = np.unique(np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int)).tolist()
+        chosen = evenly_chosen(len(files), count)
         maps = {}
         for record in self.card.teachers:
             teacher = load_teacher(TeacherConfig(**record.config), self.device)

@@ -17,8 +17,10 @@ from torch.nn import functional
 
 from condense_nerfstudio.backbone.embedding import Embedding
 from condense_nerfstudio.backbone.joint import JointModel
+from condense_nerfstudio.backbone.joint_step import LARGEST_GAIN, adapted_maps
 from condense_nerfstudio.backbone.octree import to_nodes
 from condense_nerfstudio.backbone.scenes import Scene
+from condense_nerfstudio.spread import evenly_chosen
 from condense_nerfstudio.teachers.cache import read_rgb
 
 STEPS, SCENES = 50, 12
@@ -30,8 +32,6 @@ _PHOTOGRAPHS = 12
 _ELEMENTS = 500
 """Elements of a scene or a photograph that are drawn in a step."""
 _LEARNING_RATE, _TEMPERATURE = 1e-2, 0.02
-_GAIN = 0.2
-"""Largest logarithm of the factor on a photograph's brightness."""
 
 Elements = tuple[Float[Tensor, "_ 3"], Float[Tensor, "_ _"]]
 """Colours and features."""
@@ -50,7 +50,7 @@ def fit_embedding(
     """
     device = next(model.parameters()).device
     model.embedding = Embedding(sum(model.config.teachers.values()), model.config.tones).to(device)
-    chosen = np.unique(np.linspace(0, len(scenes) - 1, min(len(scenes), _MOST_SCENES)).round().astype(int))
+    chosen = evenly_chosen(len(scenes), _MOST_SCENES)
     if len(chosen) < 2:
         return
     looked = []
@@ -65,7 +65,7 @@ def fit_embedding(
             of_scene, of_photographs = looked[place]
             table.append(model.embedding(*_drawn(of_scene, random)))
             colors, features = _drawn(of_photographs[random.integers(len(of_photographs))], random)
-            gain = float(np.exp(random.uniform(-_GAIN, _GAIN)))
+            gain = float(np.exp(random.uniform(-LARGEST_GAIN, LARGEST_GAIN)))
             photographs.append(model.embedding((colors * gain).clamp(max=1.0), features))
         scores = torch.stack(photographs) @ torch.stack(table).T / _TEMPERATURE
         loss = functional.cross_entropy(scores, torch.arange(len(table), device=device))
@@ -80,14 +80,9 @@ def _elements(model: JointModel, scene: Scene, device: torch.device) -> tuple[El
     """Of a scene, and of some of its training photographs."""
     of_scene = model.scene_elements(model(to_nodes(scene.volume, device=device)))
     images = scene.views.indices(held_out=False)
-    images = [images[i] for i in np.linspace(0, len(images) - 1, min(len(images), _PHOTOGRAPHS)).round().astype(int)]
     of_photographs = []
-    for image in images:
-        maps = {}
-        for name in model.config.teachers:
-            head = model.head(name)
-            raw = torch.from_numpy(np.array(scene.maps[name][image], dtype=np.float32)).to(device)
-            maps[name] = head.adapter(head.center(raw))
+    for image in (images[i] for i in evenly_chosen(len(images), _PHOTOGRAPHS)):
+        maps = adapted_maps(model, scene, image, device)
         elements = model.image_elements(read_rgb(scene.views.images[image]).to(device), maps)
         of_photographs.append(_drawn(elements, np.random.default_rng(image), 4 * _ELEMENTS))
     return of_scene, of_photographs

@@ -18,7 +18,7 @@ from condense_nerfstudio.backbone.settings import StepConfig
 from condense_nerfstudio.scene.feature_step import BranchMaps, branch_maps, feature_losses, keypoint_step_losses
 from condense_nerfstudio.teachers.cache import read_rgb
 
-_GAIN = 0.2
+LARGEST_GAIN = 0.2
 """Largest logarithm of the factor on a photograph's brightness before it is embedded."""
 
 
@@ -72,7 +72,7 @@ def scene_losses(
     embedding = model.scene_embedding(volume)
     if config.scene_contrast and len(others):
         # Exposures differ between captures of one place.
-        gain = float(np.exp(random.uniform(-_GAIN, _GAIN)))
+        gain = float(np.exp(random.uniform(-LARGEST_GAIN, LARGEST_GAIN)))
         photographs = torch.stack([
             model.image_embedding((read_rgb(scene.views.images[image]).to(device) * gain).clamp(max=1.0), of_image)
             for image, of_image in zip(images, _by_image(maps), strict=True)
@@ -96,15 +96,29 @@ def lifted_features(
     """
     cameras, maps = [], []
     for image in images:
-        with torch.no_grad():
-            adapted = {}
-            for name in model.config.teachers:
-                head = model.head(name)
-                raw = torch.from_numpy(np.array(scene.maps[name][image], dtype=np.float32)).to(thickness.device)
-                adapted[name] = head.adapter(head.center(raw))
-        maps.append(model.to_lift(adapted))
+        maps.append(model.to_lift(adapted_maps(model, scene, image, thickness.device)))
         cameras.append(scene.views.cameras[image : image + 1])
     return lift(scene.volume, thickness, nodes, cameras, maps)
+
+
+@torch.no_grad()
+def adapted_maps(
+    model: JointModel, scene: Scene, image: int, device: torch.device
+) -> dict[str, Float[Tensor, "_ _ c"]]:
+    """The 2D branch's features G of a photograph, centred, by teacher.
+
+    Args:
+        model: the network.
+        scene: whose photograph it is.
+        image: which.
+        device: where the network is.
+    """
+    maps = {}
+    for name in model.config.teachers:
+        head = model.head(name)
+        raw = torch.from_numpy(np.array(scene.maps[name][image], dtype=np.float32)).to(device)
+        maps[name] = head.adapter(head.center(raw))
+    return maps
 
 
 def random_look(

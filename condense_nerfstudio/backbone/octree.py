@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from condense_nerfstudio.backbone.volume import SceneVolume
-from condense_nerfstudio.scene.node_grid import corners_around
+from condense_nerfstudio.scene.node_grid import corners_around, existing
 
 if TYPE_CHECKING:
     from ocnn.octree import Octree
@@ -149,8 +149,7 @@ def corners(nodes: Nodes, positions: Float[Tensor, "n 3"]) -> tuple[Int[Tensor, 
     inside = ((around >= 0) & (around < side)).all(dim=-1)
     query = functional.pad(around, (0, 1)).view(-1, 4)
     found = nodes.octree.search_xyzb(query, nodes.depth, nempty=True).view(-1, 8)
-    weights = torch.where((found >= 0) & inside, weights, 0.0)
-    return found.clamp(min=0), weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    return existing(torch.where(inside, found, -1), weights)
 
 
 def interpolate(

@@ -20,6 +20,7 @@ from condense_nerfstudio.backbone.scenes import Scene
 from condense_nerfstudio.backbone.settings import PretrainingConfig
 from condense_nerfstudio.backbone.tensor_file import write_tensors
 from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.spread import evenly_chosen
 from condense_nerfstudio.teachers.statistics import feature_statistics
 
 _STATISTICS_MAPS = 200
@@ -124,7 +125,7 @@ class Pretraining:
     def _start_heads(self) -> None:
         for name, dim in self.model.config.teachers.items():
             maps = [scene.maps[name][i] for scene in self.scenes for i in scene.views.indices(held_out=False)]
-            chosen = np.unique(np.linspace(0, len(maps) - 1, min(len(maps), _STATISTICS_MAPS)).round().astype(int))
+            chosen = evenly_chosen(len(maps), _STATISTICS_MAPS)
             self.model.head(name).start_from(feature_statistics((maps[i] for i in chosen), dim))
 
     def _save(self) -> None:

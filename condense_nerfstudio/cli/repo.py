@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,8 @@ import tyro
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
 
 Uri = Annotated[str, tyro.conf.Positional]
 
@@ -43,7 +45,8 @@ class Add(Answering):
         added: list[str] = []
         seen: dict[str, Path] = {}
 
-        def readable() -> Any:
+        def readable() -> Iterator[CondensedScene]:
+            """The scenes that can be read, one after another."""
             for folder in folders:
                 try:
                     scene = read_condensed_scene(folder)
@@ -75,6 +78,7 @@ class List(Answering):
     """The repository."""
 
     def run(self) -> dict[str, Any]:
+        """Looks at the log alone."""
         from condense_nerfstudio.repository.store import Store
 
         rows = []
@@ -101,6 +105,7 @@ class Remove(Answering):
     """Which."""
 
     def run(self) -> dict[str, Any]:
+        """Removes all of them, or none where one is not there."""
         from condense_nerfstudio.repository.store import Store
 
         store = Store(self.repo)
@@ -119,6 +124,7 @@ class Index(Answering):
     """The repository."""
 
     def run(self) -> dict[str, Any]:
+        """Clears and indexes."""
         from condense_nerfstudio.repository.store import Store
         from condense_nerfstudio.repository.upkeep import index
 
@@ -137,6 +143,7 @@ class Verify(Answering):
     """The repository."""
 
     def run(self) -> dict[str, Any]:
+        """Looks at everything."""
         from condense_nerfstudio.repository.store import Store
         from condense_nerfstudio.repository.upkeep import verify
 

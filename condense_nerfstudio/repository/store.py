@@ -98,7 +98,7 @@ class Store:
             raise UserError(f"{self.uri} is a folder of something else: choose another for the repository.")
         try:
             self._database: DBConnection = lancedb.connect(self.uri, read_consistency_interval=timedelta(0))
-            names = self._table_names()
+            names = self.table_names()
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"Repository {self.uri} cannot be opened ({_first_line(error)}).") from error
         if LOG not in names:
@@ -128,7 +128,8 @@ class Store:
         for older in range(version, VERSION):
             MIGRATIONS[older](self._database)
 
-    def _table_names(self) -> set[str]:
+    def table_names(self) -> set[str]:
+        """The names of all tables."""
         names: set[str] = set()
         page: str | None = None
         while True:
@@ -140,7 +141,7 @@ class Store:
 
     def vector_tables(self) -> list[str]:
         """The tables of all networks' vectors."""
-        return sorted(self._table_names() - {LOG, POINTS})
+        return sorted(self.table_names() - {LOG, POINTS})
 
     def writing(self) -> AbstractContextManager[None]:
         """Turns a write that fails into one sentence."""
@@ -250,7 +251,7 @@ class Store:
             self.table(LOG).add(pa.concat_tables(log))  # from here on they are there
         for scene in scenes:
             report(scene.id)
-        self._erase([before[scene.id] for scene in scenes if scene.id in before])
+        self._erase([before[scene.id].generation for scene in scenes if scene.id in before])
 
     def remove(self, scene_id: str) -> None:
         """Removes a scene.
@@ -263,7 +264,7 @@ class Store:
                "removed": True, "count": 0, "header": ""}  # fmt: skip
         with self.writing():
             self.table(LOG).add(pa.Table.from_pylist([row], schema=LOG_SCHEMA))
-        self._erase([entry])
+        self._erase([entry.generation])
 
     def clear(self) -> int:
         """Removes rows that no scene owns: of killed writers, and of additions whose clearing was cut off.
@@ -272,7 +273,7 @@ class Store:
             How many additions these were.
         """
         dead = self.unowned(older=_ABANDONED)
-        self._erase_generations(sorted(dead))
+        self._erase(sorted(dead))
         return len(dead)
 
     def unowned(self, older: float = 0.0) -> set[str]:
@@ -282,7 +283,7 @@ class Store:
             older: seconds that must have passed since the log should have named them: their writer may be at work.
         """
         found: set[str] = set()
-        for name in self._table_names() - {LOG}:
+        for name in self.table_names() - {LOG}:
             rows = self.table(name).search().select(["generation"]).limit(None).to_arrow()
             found |= set(rows["generation"].unique().to_pylist())
         live = {entry.generation for entry in self.entries().values()}
@@ -290,14 +291,11 @@ class Store:
         limit = time.time_ns() - int(older * 1e9)
         return {one for one in found - live if one in named or time_of(one) < limit}
 
-    def _erase(self, entries: Sequence[Entry]) -> None:
-        self._erase_generations([entry.generation for entry in entries])
-
-    def _erase_generations(self, generations: Sequence[str]) -> None:
+    def _erase(self, generations: Sequence[str]) -> None:
         """Deletes rows that nobody sees any more. That may fail without harm: they stay unseen."""
         for start in range(0, len(generations), _BATCH):
             listed = ", ".join(f"'{generation}'" for generation in generations[start : start + _BATCH])
-            for name in self._table_names() - {LOG}:
+            for name in self.table_names() - {LOG}:
                 _retried(lambda name=name, listed=listed: self.table(name).delete(f"generation IN ({listed})"))
 
 

@@ -133,16 +133,16 @@ def speaking(positions: Float[np.ndarray, "n 3"], scores: Float[np.ndarray, " n"
         scores: their relevancy.
         size: of the scene.
     """
-    candidates = np.argsort(-scores, kind="stable")[: 4 * FEW]
-    near = np.linalg.norm(positions[candidates, None] - positions[None, candidates], axis=2) <= NEAR * size
-    values = np.where(near, scores[candidates], 0.0)
+    first = np.argsort(-scores, kind="stable")[: 4 * FEW]
+    near = np.linalg.norm(positions[first, None] - positions[None, first], axis=2) <= NEAR * size
+    values = np.where(near, scores[first], 0.0)
     means = np.sort(values, axis=1)[:, -FEW:].sum(axis=1) / FEW
     best = int(means.argmax())
-    return int(candidates[best]), float(means[best])
+    return int(first[best]), float(means[best])
 
 
 def _ranked(found: Vectors, scores: Float[np.ndarray, "n p"], count: int) -> list[int]:
-    """Scenes by the mean of their few best key points, the worst phrase counting; those without any come last."""
+    """Scenes by the mean of their few best key points, the worst phrase counting; without those that have none."""
     totals = np.zeros((count, scores.shape[1]))
     for column in range(scores.shape[1]):
         order = np.lexsort((-scores[:, column], found.scenes))

@@ -83,12 +83,10 @@ def verify(store: Store, report: Callable[[str], None] = lambda scene: None) -> 
         report(name)
     unowned = store.unowned(older=0.0)
     if unowned:
-        faults.append(
-            {
-                "table": LOG,
-                "fault": f"{len(unowned)} additions own rows but no scene: clear them with condense repo index",
-            }
+        fault = (
+            f"{len(unowned)} additions own rows but no scene: condense repo index clears them when they are an hour old"
         )
+        faults.append({"table": LOG, "fault": fault})
     for name in store.vector_tables():
         for one in store.table(name).list_indices():
             behind = one.num_unindexed_rows or 0

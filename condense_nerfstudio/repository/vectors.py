@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,6 +14,10 @@ from condense_nerfstudio.repository.rows import array
 from condense_nerfstudio.repository.schema import vectors_table
 from condense_nerfstudio.repository.store import Entry, Store
 from condense_nerfstudio.repository.upkeep import LEAST_INDEXED
+
+if TYPE_CHECKING:
+    from lancedb.query import LanceVectorQueryBuilder
+    from lancedb.table import Table
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,10 @@ def candidates(
     if exact or table.count_rows() < LEAST_INDEXED:
         found = [table.search().select(columns).limit(None).to_arrow()]
     else:
-        found = [table.search(query.astype(np.float32)).select(columns).limit(most).to_arrow() for query in queries]
+        # Named, since without an index LanceDB would take the Euclidean distance.
+        found = [
+            _nearest(table, query).distance_type("cosine").select(columns).limit(most).to_arrow() for query in queries
+        ]
     parts = []
     for rows in found:
         scenes = np.array([places.get(one, -1) for one in rows["generation"].to_pylist()], dtype=np.int64)
@@ -60,3 +68,9 @@ def candidates(
     _, first = np.unique(np.stack([scenes, keypoints]), axis=1, return_index=True)
     kept = first[scenes[first] >= 0]
     return Vectors(scenes[kept], keypoints[kept], values[kept].astype(np.float32))
+
+
+def _nearest(table: Table, query: Float[np.ndarray, " c"]) -> LanceVectorQueryBuilder:
+    """A search for a vector."""
+    builder: Any = table.search(query.astype(np.float32))
+    return builder

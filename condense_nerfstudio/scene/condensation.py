@@ -22,6 +22,7 @@ from condense_nerfstudio.scene.point_looks import Looks, look_at, normals
 from condense_nerfstudio.scene.posed_scene import PosedScene
 from condense_nerfstudio.scene.posed_views import posed_view
 from condense_nerfstudio.scene.world_frame import to_world
+from condense_nerfstudio.spread import evenly_chosen
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the whole that is done, in 0..1."""
@@ -86,7 +87,7 @@ def posed_views(
 ) -> list[View]:
     """The training photographs' key points in the scene's frame; evenly chosen photographs where there are many."""
     files = scene.images
-    chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), config.max_views)).round().astype(int))
+    chosen = evenly_chosen(len(files), config.max_views)
     detections = scene.detections(detector, [files[i] for i in chosen])
     views = []
     for index, found in zip(chosen, detections, strict=True):

@@ -47,8 +47,8 @@ class NodeGrid(nn.Module):
         self.register_buffer("spacing", spacing)
         self.register_buffer("resolution", resolution)
         side = int(resolution)
-        # Row of every node; where there is none, that of a row of zeros.
-        places = torch.full((side, side, side), len(nodes), dtype=torch.int32, device=nodes.device)
+        # Row of every node, -1 where there is none.
+        places = torch.full((side, side, side), -1, dtype=torch.int32, device=nodes.device)
         x, y, z = nodes.long().unbind(dim=1)
         places[x, y, z] = torch.arange(len(nodes), dtype=torch.int32, device=nodes.device)
         self.register_buffer("places", places, persistent=False)
@@ -72,13 +72,10 @@ class NodeGrid(nn.Module):
         around, shares = corners_around((positions.flatten(0, 1) - self.origin) / self.spacing)
         inside = ((around >= 0) & (around < side)).all(dim=-1)
         x, y, z = around.clamp(0, side - 1).unbind(dim=-1)
-        found = torch.where(inside, self.places[x, y, z].long(), len(self.nodes))
-        shares = torch.where(found < len(self.nodes), shares, 0.0)
-        shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-6)
+        found, shares = existing(torch.where(inside, self.places[x, y, z].long(), -1), shares)
         rays, kept = weights.shape
-        table = torch.cat([self.values, self.values.new_zeros(1, self.values.shape[1])])
         per_sample = (shares.view(rays, kept, 8) * weights[..., None]).view(rays, -1)
-        return functional.embedding_bag(found.view(rays, -1), table, per_sample_weights=per_sample, mode="sum")
+        return functional.embedding_bag(found.view(rays, -1), self.values, per_sample_weights=per_sample, mode="sum")
 
 
 class FeaturePrior(nn.Module):
@@ -123,3 +120,19 @@ def corners_around(positions: Float[Tensor, "n 3"]) -> tuple[Int[Tensor, "n 8 3"
     offsets = _CORNERS.to(positions.device)
     weights = torch.where(offsets.bool(), fraction, 1.0 - fraction).prod(dim=-1)
     return low.long()[:, None] + offsets, weights
+
+
+def existing(
+    found: Int[Tensor, "n 8"], weights: Float[Tensor, "n 8"]
+) -> tuple[Int[Tensor, "n 8"], Float[Tensor, "n 8"]]:
+    """Leaves out the corners that are no nodes.
+
+    Args:
+        found: places of nodes, -1 where there is none.
+        weights: of the corners.
+
+    Returns:
+        Places of nodes (0 where there is none), and weights that sum to one, or to zero where no node is near.
+    """
+    weights = torch.where(found >= 0, weights, 0.0)
+    return found.clamp(min=0), weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)

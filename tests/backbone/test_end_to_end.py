@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 
 from condense_nerfstudio.keypoints.storage import read_condensed_scene
@@ -100,4 +101,8 @@ def test_a_training_starts_its_features_from_the_backbone_that_ships(longer: Pat
         "--max-num-iterations", 104, "--pipeline.model.feature-start", 100, "--pipeline.model.backbone", "lite",
     ]  # fmt: skip
     run(*command, cwd=work)
-    run("condense", "evaluate", "--load-config", longer.parents[1] / "started/config.yml", "--json", cwd=work)
+    config = longer.parents[1] / "started/config.yml"
+    answer = json.loads(run("condense", "evaluate", "--load-config", config, "--json", cwd=work).stdout)
+    assert set(answer["features"]) == {"efficientnet", "conse"}
+    (checkpoint,) = config.parent.glob("nerfstudio_models/*.ckpt")
+    assert "_model.prior.grid.values" in torch.load(checkpoint, map_location="cpu")["pipeline"]

@@ -48,7 +48,7 @@ def test_adding_again_replaces_and_removing_leaves_nothing(repository: Store) ->
     assert repository.table(POINTS).count_rows() == 45
     repository.remove("a")
     assert list(repository.entries()) == ["b", "c"] and repository.table(POINTS).count_rows() == 25
-    for name in repository._table_names() - {LOG}:
+    for name in repository.table_names() - {LOG}:
         assert repository.table(name).count_rows() == 25
     with pytest.raises(UserError, match="has no scene 'a'"):
         repository.scene("a")
@@ -66,7 +66,7 @@ def test_networks_that_must_not_be_compared_have_tables_of_their_own(repository:
     other = scene("other", 5)
     repository.add([replace(other, teachers=(replace(other.teachers[0], revision="newer"), other.teachers[1]))])
     tables = {vectors_table(card) for name in ("a", "other") for card in repository.entry(name).networks[1]}
-    assert len(tables) == 3 and tables < repository._table_names()
+    assert len(tables) == 3 and tables < repository.table_names()
     assert repository.table(vectors_table(other.teachers[1])).count_rows() == 90
 
 
