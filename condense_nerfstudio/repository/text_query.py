@@ -11,9 +11,10 @@ from jaxtyping import Float
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.alignment import extent
+from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
 from condense_nerfstudio.repository.rows import array
 from condense_nerfstudio.repository.schema import POINTS
-from condense_nerfstudio.repository.spaces import Space, spaces
+from condense_nerfstudio.repository.spaces import Space, teacher_spaces
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.vectors import Vectors, candidates
 from condense_nerfstudio.teachers.config import TeacherConfig
@@ -78,7 +79,7 @@ class TextQuestions:
 
     def __init__(self, store: Store, teacher: str | None = None) -> None:
         self._store = store
-        found = spaces(store, "language", teacher)
+        found = teacher_spaces(store, "language", teacher)
         self._space, self._teacher = _with_teacher(store, found)
 
     def ask(
@@ -154,7 +155,7 @@ def _ranked(found: Vectors, scores: Float[np.ndarray, "n p"], count: int) -> lis
     return [int(scene) for scene in np.argsort(-worst, kind="stable") if worst[scene] > 0]
 
 
-def _with_teacher(store: Store, found: Sequence[Space]) -> tuple[Space, LanguageTeacher]:
+def _with_teacher(store: Store, found: Sequence[Space[TeacherCard]]) -> tuple[Space[TeacherCard], LanguageTeacher]:
     """The space whose features the teacher made as it is here."""
     teacher = load_language_teacher(TeacherConfig(**found[0].card.config), "cpu")
     for space in found:

@@ -31,6 +31,23 @@ class Vectors:
     values: Float[np.ndarray, "n c"]
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """For each query the vectors nearest to it, the nearest first."""
+
+    scenes: Int[np.ndarray, "q k"]
+    """Place of the scene in the list of entries that was asked about; -1 where there is none."""
+    keypoints: Int[np.ndarray, "q k"]
+    similarities: Float[np.ndarray, "q k"]
+    """Cosines; -1 where there is none."""
+
+    @staticmethod
+    def nothing(queries: int, count: int) -> Neighbours:
+        """None for any query."""
+        places = np.full((2, queries, count), -1, dtype=np.int64)
+        return Neighbours(places[0], places[1], np.full((queries, count), -1.0, dtype=np.float32))
+
+
 def candidates(
     store: Store,
     card: NetworkCard,
@@ -55,10 +72,7 @@ def candidates(
     if exact or table.count_rows() < LEAST_INDEXED:
         found = [table.search().select(columns).limit(None).to_arrow()]
     else:
-        # Named, since without an index LanceDB would take the Euclidean distance.
-        found = [
-            _nearest(table, query).distance_type("cosine").select(columns).limit(most).to_arrow() for query in queries
-        ]
+        found = [_search(table, query.astype(np.float32)).select(columns).limit(most).to_arrow() for query in queries]
     parts = []
     for rows in found:
         scenes = np.array([places.get(one, -1) for one in rows["generation"].to_pylist()], dtype=np.int64)
@@ -70,7 +84,67 @@ def candidates(
     return Vectors(scenes[kept], keypoints[kept], values[kept].astype(np.float32))
 
 
-def _nearest(table: Table, query: Float[np.ndarray, " c"]) -> LanceVectorQueryBuilder:
-    """A search for a vector."""
-    builder: Any = table.search(query.astype(np.float32))
-    return builder
+def nearest(
+    store: Store,
+    card: NetworkCard,
+    entries: Sequence[Entry],
+    queries: Float[np.ndarray, "q c"],
+    count: int,
+    exact: bool = False,
+) -> Neighbours:
+    """The vectors nearest to each query, by cosine.
+
+    Args:
+        store: the repository.
+        card: the network whose vectors are searched.
+        entries: the scenes among which is searched.
+        queries: unit vectors in the network's space, at least one.
+        count: how many are wanted for each.
+        exact: compare all, however many there are: what the index is measured against.
+    """
+    table = store.table(vectors_table(card))
+    if exact or table.count_rows() < LEAST_INDEXED:
+        return exactly_nearest(candidates(store, card, entries, queries, count, exact=True), queries, count)
+    places = {entry.generation: place for place, entry in enumerate(entries)}
+    batch: Any = [query.astype(np.float32) for query in queries]
+    rows = _search(table, batch).select(["generation", "index", "_distance"]).limit(count).to_arrow()
+    asked = rows["query_index"].to_numpy()
+    found = Neighbours.nothing(len(queries), count)
+    order = np.lexsort((rows["_distance"].to_numpy(), asked))
+    asked = asked[order]
+    ranks = np.arange(len(order)) - np.searchsorted(asked, asked)
+    scenes = np.array([places.get(one, -1) for one in rows["generation"].to_pylist()], dtype=np.int64)
+    found.scenes[asked, ranks] = scenes[order]
+    found.keypoints[asked, ranks] = array(rows, "index")[order]
+    found.similarities[asked, ranks] = 1.0 - rows["_distance"].to_numpy()[order]
+    return found
+
+
+def exactly_nearest(vectors: Vectors, queries: Float[np.ndarray, "q c"], count: int) -> Neighbours:
+    """The same by comparing every vector.
+
+    Args:
+        vectors: what is searched.
+        queries: unit vectors.
+        count: how many are wanted for each.
+    """
+    found = Neighbours.nothing(len(queries), count)
+    if not len(vectors.values):
+        return found
+    lengths = np.linalg.norm(vectors.values, axis=1, keepdims=True)
+    similarities = queries.astype(np.float32) @ (vectors.values / np.maximum(lengths, 1e-12)).T
+    few = min(count, similarities.shape[1])
+    best = np.argpartition(-similarities, few - 1, axis=1)[:, :few]
+    values = np.take_along_axis(similarities, best, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    best = np.take_along_axis(best, order, axis=1)
+    found.scenes[:, :few] = vectors.scenes[best]
+    found.keypoints[:, :few] = vectors.keypoints[best]
+    found.similarities[:, :few] = np.take_along_axis(values, order, axis=1)
+    return found
+
+
+def _search(table: Table, query: Any) -> LanceVectorQueryBuilder:
+    """A search for a vector, or several; the distance is named, since without an index LanceDB takes the Euclidean."""
+    builder: Any = table.search(query)
+    return builder.distance_type("cosine")
