@@ -29,7 +29,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(path) as file:
             file.load()
-            image = _to_8_bit(file)
+            image = to_8_bit(file)
     except FileNotFoundError as error:
         raise UserError(f"Image {path} does not exist: correct its path in transforms.json.") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
@@ -50,7 +50,7 @@ def resize_image(image: npt.NDArray[np.uint8], width: int, height: int) -> npt.N
     return np.asarray(Image.fromarray(image).resize((width, height), resample=Image.Resampling.LANCZOS))
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
+def to_8_bit(image: Image.Image) -> Image.Image:
     """Converts any Pillow mode to RGB or RGBA; 16-bit greyscale keeps its upper byte (Pillow itself would clip it)."""
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))

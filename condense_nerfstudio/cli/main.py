@@ -28,9 +28,11 @@ DONE, USER_ERROR, INTERRUPTED = 0, 1, 130  # tyro itself leaves with 2 after bad
 
 COMMANDS = {
     "demo-scenes": ("condense_nerfstudio.cli.demo_scenes", "DemoScenes"),
+    "duplicates": ("condense_nerfstudio.cli.duplicates", "Duplicates"),
     "embed": ("condense_nerfstudio.cli.embed", "Embed"),
     "evaluate": ("condense_nerfstudio.cli.evaluate", "Evaluate"),
     "keypoints": ("condense_nerfstudio.cli.keypoints", "Keypoints"),
+    "locate": ("condense_nerfstudio.cli.locate", "Locate"),
     "pretrain": ("condense_nerfstudio.cli.pretrain", "Pretrain"),
     "query": ("condense_nerfstudio.cli.query", "Query"),
     "render": ("condense_nerfstudio.cli.render", "Render"),

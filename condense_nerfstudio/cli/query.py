@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+if TYPE_CHECKING:
+    from condense_nerfstudio.repository.store import Store
 
 
 @dataclass(frozen=True)
@@ -17,12 +21,18 @@ class Query:
     """The repository."""
     text: tuple[str, ...] = ()
     """Phrases to look for; with several, a scene must answer all of them."""
-    negatives: tuple[str, ...] = ()
-    """Phrases that what is looked for must beat, beside the language teacher's neutral ones ("an object", ...)."""
+    image: Path | None = None
+    """A photograph: which scenes show what it shows."""
+    scene: Path | None = None
+    """A condensed scene's folder: which scenes are the same place, or look like it."""
     top: int = 5
     """How many scenes to name."""
+    negatives: tuple[str, ...] = ()
+    """With --text: phrases that what is looked for must beat, beside the language teacher's neutral ones."""
     teacher: str | None = None
-    """Name of the teacher whose features are searched, where scenes have several."""
+    """With --text: name of the teacher whose features are searched, where scenes have several."""
+    focal: float | None = None
+    """With --image: its focal length in pixels; by default what its EXIF data tell, or else it is estimated."""
     json: bool = False
     """Print one JSON object with the query, its results, and the scenes that could not be searched."""
 
@@ -32,12 +42,19 @@ class Query:
 
         if self.top < 1:
             raise UserError(f"--top is {self.top}: give a positive number.")
-        if not self.text:
-            raise UserError("Nothing was asked: pass --text with phrases such as 'a cat'.")
+        asked = [flag for flag in ("text", "image", "scene") if getattr(self, flag)]
+        if not asked:
+            raise UserError("Nothing was asked: pass --text 'a cat', --image FILE or --scene FOLDER.")
+        if len(asked) > 1:
+            raise UserError(f"Both --{asked[0]} and --{asked[1]} were given: ask one after the other.")
         from condense_nerfstudio.repository.store import Store
+
+        ask = {"text": self._by_text, "image": self._by_image, "scene": self._by_scene}[asked[0]]
+        return ask(Store(self.repo))
+
+    def _by_text(self, store: Store) -> dict[str, Any]:
         from condense_nerfstudio.repository.text_query import TextQuestions
 
-        store = Store(self.repo)
         answer = TextQuestions(store, self.teacher).ask(self.text, self.top, self.negatives)
         results = [
             {
@@ -55,11 +72,53 @@ class Query:
         query = {"text": list(self.text), "teacher": answer.teacher, "revision": answer.revision}
         return {"query": query, "results": results, "left_out": list(answer.left_out)}
 
+    def _by_image(self, store: Store) -> dict[str, Any]:
+        from condense_nerfstudio.repository.photo_query import PhotoQuestions
+        from condense_nerfstudio.repository.photograph import read_photograph
+
+        assert self.image is not None
+        answer = PhotoQuestions(store).ask(read_photograph(self.image), self.top, self.focal)
+        results = [
+            {
+                "scene": hit.scene,
+                "score": hit.score,
+                "position": list(hit.position),
+                "keypoint": hit.keypoint,
+                "inliers": hit.inliers,
+                "votes": hit.votes,
+                "camera_to_world": None if hit.camera_to_world is None else hit.camera_to_world.tolist(),
+                "focal_length": hit.focal_length,
+            }
+            for hit in answer.hits
+        ]
+        return {"query": {"image": str(self.image)}, "results": results, "left_out": list(answer.left_out)}
+
+    def _by_scene(self, store: Store) -> dict[str, Any]:
+        from condense_nerfstudio.keypoints.storage import read_condensed_scene
+        from condense_nerfstudio.repository.scene_query import similar_scenes
+
+        assert self.scene is not None
+        answer = similar_scenes(store, read_condensed_scene(self.scene), self.top)
+        results = [
+            {
+                "scene": hit.scene,
+                "score": hit.score,
+                "position": list(hit.position),
+                "keypoint": hit.keypoint,
+                "inliers": hit.inliers,
+                "likeness": hit.likeness,
+                "query_to_scene": None if hit.transform is None else hit.transform.tolist(),
+            }
+            for hit in answer.hits
+        ]
+        return {"query": {"scene": str(self.scene)}, "results": results, "left_out": list(answer.left_out)}
+
     def show(self, result: Mapping[str, Any]) -> None:
-        """Prints a line for every place."""
+        """Prints a line for every scene, and with several phrases for every place."""
         for hit in result["results"]:
-            for place in hit["places"]:
+            for place in hit.get("places", [hit]):
                 x, y, z = place["position"]
-                print(f"{hit['scene']}  {place['score']:.3f}  {place['text']}  at {x:.3f} {y:.3f} {z:.3f}")
+                told = place.get("text") or f"{hit['inliers']} inliers"
+                print(f"{hit['scene']}  {place['score']:.3f}  {told}  at {x:.3f} {y:.3f} {z:.3f}")
         if result["left_out"]:
-            print(f"not searched (another teacher or revision): {', '.join(result['left_out'])}")
+            print(f"not searched (other networks or revisions): {', '.join(result['left_out'])}")

@@ -38,6 +38,16 @@ def confidence(matches: int, inliers: int, sample: int, chance: float) -> float:
     return 1.0 - min(1.0, math.exp(min(log_alarms, 0.0)))
 
 
+def among(confidence: float, tries: int) -> float:
+    """Confidence in the best of several poses: false alarms add up.
+
+    Args:
+        confidence: in this pose, as if it were the only one that was tried.
+        tries: how many were.
+    """
+    return max(0.0, 1.0 - tries * (1.0 - confidence))
+
+
 def chance_of_fitting(
     expected: Float[np.ndarray, "n d"], found: Float[np.ndarray, "n d"], reach: float, least: float
 ) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
 
 from condense_nerfstudio.keypoints.condensed_scene import (
     SCENE_FILE,
@@ -17,6 +18,7 @@ from condense_nerfstudio.keypoints.condensed_scene import (
     TeacherCard,
 )
 from condense_nerfstudio.keypoints.storage import as_files, from_files
+from condense_nerfstudio.repository.embedding import embedding, embedding_card
 from condense_nerfstudio.repository.schema import LOG, LOG_SCHEMA, POINTS, POINTS_SCHEMA, vectors_schema, vectors_table
 
 
@@ -47,9 +49,25 @@ def as_rows(scene: CondensedScene, generation: str, time: int) -> dict[str, pa.T
     tables = {POINTS: pa.table({**own, **columns}, schema=POINTS_SCHEMA)}
     for card, values in vectors_of(scene):
         tables[vectors_table(card)] = pa.table({**own, "vector": _lists(values)}, schema=vectors_schema(card.dim))
+    pooled = embedding_rows(scene.detector, embedding(points.descriptors), generation)
+    tables[vectors_table(embedding_card(scene.detector))] = pooled
     entry = {"id": scene.id, "generation": generation, "time": time, "removed": False, "count": count, "header": header}
     tables[LOG] = pa.Table.from_pylist([entry], schema=LOG_SCHEMA)
     return tables
+
+
+def embedding_rows(detector: DetectorCard, vector: Float[np.ndarray, " e"], generation: str) -> pa.Table:
+    """The row of a scene's embedding.
+
+    Args:
+        detector: whose descriptors it was made of.
+        vector: see :func:`embedding`.
+        generation: of the scene.
+    """
+    columns = {"generation": pa.array([generation]), "index": pa.array([0], pa.int32())}
+    card = embedding_card(detector)
+    half = vector.astype(np.float16)[None]
+    return pa.table({**columns, "vector": _lists(half)}, schema=vectors_schema(card.dim))
 
 
 def vectors_of(scene: CondensedScene) -> list[tuple[NetworkCard, np.ndarray]]:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import NetworkCard
 
-if TYPE_CHECKING:
-    from lancedb.db import DBConnection
-
-VERSION = 1
-"""Of the tables. A program refuses repositories of a newer version, and brings older ones up to its own."""
+VERSION = 2
+"""Of the tables; 1 had no embeddings of scenes. A program refuses repositories of a newer version, and brings older
+ones up to its own: see :mod:`.migration`."""
 VERSION_KEY = "condense_repository"
-"""Under which the version stands in the metadata of the log's schema."""
+"""Under which the version stands in the metadata of the log's first field (in version 1, of its schema)."""
 LOG, POINTS = "scenes", "points"
-
-MIGRATIONS: dict[int, Callable[[DBConnection], None]] = {}
-"""By the version from which each leads to the next."""
 
 LOG_SCHEMA = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False, metadata={VERSION_KEY: str(VERSION)}),
         # Names one addition: rows of all other tables belong to it, whatever becomes of the scene's id.
         pa.field("generation", pa.string(), nullable=False),
         pa.field("time", pa.int64(), nullable=False),
@@ -33,8 +26,7 @@ LOG_SCHEMA = pa.schema(
         pa.field("count", pa.int32(), nullable=False),
         # scene.json of the condensed scene, with the hashes of its files.
         pa.field("header", pa.string(), nullable=False),
-    ],
-    metadata={VERSION_KEY: str(VERSION)},
+    ]
 )
 POINTS_SCHEMA = pa.schema(
     [
@@ -70,19 +62,19 @@ def vectors_table(card: NetworkCard) -> str:
     return f"vectors_{hashlib.sha256(told).hexdigest()[:24]}"
 
 
-def checked_version(uri: str, metadata: dict[bytes, bytes] | None) -> int:
+def checked_version(uri: str, log: pa.Schema) -> int:
     """The version of a repository's tables.
 
     Args:
         uri: of the repository, for messages.
-        metadata: of the log's schema.
+        log: the schema of its log.
 
     Raises:
         UserError: it is no repository's, or a newer program's.
     """
     try:
-        version = int((metadata or {})[VERSION_KEY.encode()])
-    except (KeyError, ValueError) as error:
+        version = int({**(log.metadata or {}), **(log.field(0).metadata or {})}[VERSION_KEY.encode()])
+    except (KeyError, ValueError, IndexError) as error:
         raise UserError(f"{uri} holds tables, but no repository of scenes: choose another folder.") from error
     if version > VERSION:
         raise UserError(

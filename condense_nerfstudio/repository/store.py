@@ -24,16 +24,13 @@ import pyarrow as pa
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import CondensedScene, DetectorCard, TeacherCard
+from condense_nerfstudio.repository.migration import bring_up_to_date
 from condense_nerfstudio.repository.rows import as_rows, from_rows, networks
 from condense_nerfstudio.repository.schema import (
     LOG,
     LOG_SCHEMA,
-    MIGRATIONS,
     POINTS,
     POINTS_SCHEMA,
-    VERSION,
-    checked_version,
-    vectors_schema,
     vectors_table,
 )
 
@@ -107,7 +104,7 @@ class Store:
             self._create()
         self._tables: dict[str, Table] = {}
         self._live: tuple[int, dict[str, Entry]] | None = None
-        self._bring_up_to_date()
+        bring_up_to_date(self)
 
     @staticmethod
     def _is_foreign(folder: Path) -> bool:
@@ -122,11 +119,6 @@ class Store:
     def _made(self, name: str, schema: pa.Schema) -> None:
         with self.writing():
             self._database.create_table(name, schema=schema, exist_ok=True)
-
-    def _bring_up_to_date(self) -> None:
-        version = checked_version(self.uri, self.table(LOG).schema.metadata)
-        for older in range(version, VERSION):
-            MIGRATIONS[older](self._database)
 
     def table_names(self) -> set[str]:
         """The names of all tables."""
@@ -241,17 +233,24 @@ class Store:
                 raise UserError(f"Scene {scene.id!r} is not added, since it is faulty: {error}.") from error
             for name, table in rows.items():
                 parts.setdefault(name, []).append(table)
-            for card in (scene.detector, *scene.teachers):
-                if vectors_table(card) not in self._tables:
-                    self._made(vectors_table(card), vectors_schema(card.dim))
         log = parts.pop(LOG)
-        with self.writing():
-            for name, tables in parts.items():
-                self.table(name).add(pa.concat_tables(tables))
-            self.table(LOG).add(pa.concat_tables(log))  # from here on they are there
+        for name, tables in parts.items():
+            self.append(name, tables)
+        self.append(LOG, log)  # from here on they are there
         for scene in scenes:
             report(scene.id)
         self._erase([before[scene.id].generation for scene in scenes if scene.id in before])
+
+    def append(self, name: str, rows: Sequence[pa.Table]) -> None:
+        """Appends rows to a table, which is made where there is none.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        if name not in self._tables:
+            self._made(name, rows[0].schema)
+        with self.writing():
+            self.table(name).add(pa.concat_tables(rows))
 
     def remove(self, scene_id: str) -> None:
         """Removes a scene.
@@ -262,8 +261,7 @@ class Store:
         entry = self.entry(scene_id)
         row = {"id": scene_id, "generation": entry.generation, "time": max(time.time_ns(), entry.time + 1),
                "removed": True, "count": 0, "header": ""}  # fmt: skip
-        with self.writing():
-            self.table(LOG).add(pa.Table.from_pylist([row], schema=LOG_SCHEMA))
+        self.append(LOG, [pa.Table.from_pylist([row], schema=LOG_SCHEMA)])
         self._erase([entry.generation])
 
     def clear(self) -> int:

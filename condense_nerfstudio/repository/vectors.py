@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from condense_nerfstudio.keypoints.condensed_scene import NetworkCard
@@ -134,13 +135,10 @@ def exactly_nearest(vectors: Vectors, queries: Float[np.ndarray, "q c"], count: 
     lengths = np.linalg.norm(vectors.values, axis=1, keepdims=True)
     similarities = queries.astype(np.float32) @ (vectors.values / np.maximum(lengths, 1e-12)).T
     few = min(count, similarities.shape[1])
-    best = np.argpartition(-similarities, few - 1, axis=1)[:, :few]
-    values = np.take_along_axis(similarities, best, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    best = np.take_along_axis(best, order, axis=1)
+    values, best = (one.numpy() for one in torch.from_numpy(similarities).topk(few))  # NumPy sorts all of them
     found.scenes[:, :few] = vectors.scenes[best]
     found.keypoints[:, :few] = vectors.keypoints[best]
-    found.similarities[:, :few] = np.take_along_axis(values, order, axis=1)
+    found.similarities[:, :few] = values
     return found
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
 from condense_nerfstudio.keypoints.storage import as_files
 from condense_nerfstudio.repository import schema, store
+from condense_nerfstudio.repository.embedding import embedding_card
 from condense_nerfstudio.repository.schema import LOG, POINTS, vectors_table
 from condense_nerfstudio.repository.store import Store
 
@@ -48,8 +50,9 @@ def test_adding_again_replaces_and_removing_leaves_nothing(repository: Store) ->
     assert repository.table(POINTS).count_rows() == 45
     repository.remove("a")
     assert list(repository.entries()) == ["b", "c"] and repository.table(POINTS).count_rows() == 25
+    embeddings = vectors_table(embedding_card(repository.entry("b").networks[0]))
     for name in repository.table_names() - {LOG}:
-        assert repository.table(name).count_rows() == 25
+        assert repository.table(name).count_rows() == (2 if name == embeddings else 25)
     with pytest.raises(UserError, match="has no scene 'a'"):
         repository.scene("a")
     repository.add([scene("a", 4)])
@@ -96,15 +99,26 @@ def test_what_is_no_repository_is_refused(tmp_path: Path, kind: str) -> None:
             Store(path, create=True)
 
 
-def test_other_versions(repository: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[int] = []
-    monkeypatch.setattr(store, "VERSION", 3)
-    monkeypatch.setattr(schema, "MIGRATIONS", {})
-    monkeypatch.setattr(store, "MIGRATIONS", {1: lambda database: steps.append(1), 2: lambda database: steps.append(2)})
-    Store(repository.uri)
-    assert steps == [1, 2]
-    monkeypatch.setattr(schema, "VERSION", 0)
-    with pytest.raises(UserError, match="version 1, and this program reads up to 0"):
+def test_a_repository_of_the_first_version_gets_embeddings_once(repository: Store) -> None:
+    (name,) = {vectors_table(embedding_card(entry.networks[0])) for entry in repository.entries().values()}
+    before = repository.table(name).to_arrow().sort_by("generation")
+    repository._database.drop_table(name)
+    log = repository.table(LOG).to_arrow()
+    repository._database.drop_table(LOG)
+    old = pa.schema([log.schema.field(0).remove_metadata(), *list(log.schema)[1:]], {schema.VERSION_KEY: "1"})
+    repository._database.create_table(LOG, log.cast(old))
+    for _ in range(2):
+        opened = Store(repository.uri)
+        after = opened.table(name).to_arrow().sort_by("generation")
+        assert after == before
+    assert schema.checked_version("", opened.table(LOG).schema) == schema.VERSION == 2
+    opened.add([scene("new", 7)])
+    assert list(Store(repository.uri).entries()) == ["a", "b", "c", "new"] and opened.table(name).count_rows() == 4
+
+
+def test_a_newer_program_s_repository_is_refused(repository: Store) -> None:
+    repository.table(LOG).update_field_metadata({"path": "id", "metadata": {schema.VERSION_KEY: "3"}})
+    with pytest.raises(UserError, match="version 3, and this program reads up to 2"):
         Store(repository.uri)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from condense_nerfstudio.repository import store as store_module
 from condense_nerfstudio.repository import upkeep
+from condense_nerfstudio.repository.embedding import embedding_card
 from condense_nerfstudio.repository.schema import LOG, POINTS, vectors_table
 from condense_nerfstudio.repository.store import Store, generation_of
 from condense_nerfstudio.repository.upkeep import index, verify
@@ -58,10 +59,12 @@ def test_many_vectors_are_indexed_and_an_index_that_is_behind_is_told(
     monkeypatch.setattr(upkeep, "LEAST_INDEXED", 1000)
     told: list[str] = []
     done = index(repository, told.append)
-    assert set(done.tables.values()) == {"indexed"} and told == repository.vector_tables()
+    of_scenes = {vectors_table(embedding_card(entry.networks[0])) for entry in repository.entries().values()}
+    assert {name for name, how in done.tables.items() if how == "exact"} == of_scenes
+    assert told == repository.vector_tables()
     repository.add([make_scene(300, 9, id="late")])
     faults = verify(repository)
     assert {fault["table"] for fault in faults} == set(repository.vector_tables())
-    assert all("misses 300 of 1500 rows" in fault["fault"] for fault in faults)
+    assert all(("misses 300 of 1500 rows" in fault["fault"]) != (fault["table"] in of_scenes) for fault in faults)
     index(repository)
     assert verify(repository) == [] and repository.scene("late").id == "late"

@@ -1,0 +1,99 @@
+"""Which scenes of a repository are the same place, whatever their cameras, frame, scale or exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float
+
+from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.keypoints.condensed_scene import DetectorCard
+from condense_nerfstudio.keypoints.confidence import among
+from condense_nerfstudio.repository.embedding import embedding_card
+from condense_nerfstudio.repository.local_points import LocalPoints, laid_over, local_points
+from condense_nerfstudio.repository.rows import array
+from condense_nerfstudio.repository.schema import vectors_table
+from condense_nerfstudio.repository.spaces import Space, detector_spaces
+from condense_nerfstudio.repository.store import Store
+from condense_nerfstudio.repository.vectors import nearest
+
+SURE = 0.99
+"""Confidence from which two scenes count as the same place."""
+NEIGHBOURS = 10
+"""Scenes, the most alike, with which each is compared."""
+_BLOCK = 256
+"""Scenes whose neighbours are looked up together."""
+_KEPT = 2000
+"""Scenes whose points are kept in memory: neighbours come back often."""
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two scenes that are the same place."""
+
+    a: str
+    b: str
+    score: float
+    """Confidence, less the chance of finding as much among all scenes that each was compared with."""
+    inliers: int
+    """Matches that agree on the transform."""
+    a_to_b: Float[np.ndarray, "4 4"]
+    """Similarity from a's frame to b's."""
+
+
+def duplicates(
+    store: Store, neighbours: int = NEIGHBOURS, report: Callable[[int, int], None] = lambda done, all_of_them: None
+) -> list[Duplicate]:
+    """All pairs of scenes that are the same place, the surest first.
+
+    Every scene is laid over those whose embeddings are nearest to its own, so the work grows with the number of scenes
+    and not with its square. Scenes with different detectors are not compared.
+
+    Args:
+        store: the repository.
+        neighbours: with how many scenes each is compared.
+        report: told how many pairs have been compared, of how many.
+
+    Raises:
+        UserError: the repository is empty, or the number of neighbours is below 1.
+    """
+    if neighbours < 1:
+        raise UserError(f"--neighbours is {neighbours}: give a positive number.")
+    all_spaces = detector_spaces(store)
+    work = [(number, pair) for number, space in enumerate(all_spaces) for pair in _likely(store, space, neighbours)]
+
+    @lru_cache(_KEPT)
+    def points(number: int, place: int) -> LocalPoints:
+        """A scene's key points."""
+        space = all_spaces[number]
+        return local_points(store, space.card, space.entries[place])
+
+    found = []
+    for done, (number, (first, second)) in enumerate(work, start=1):
+        laid = laid_over(points(number, first), points(number, second))
+        score = 0.0 if laid is None else among(laid[0].confidence, neighbours)
+        if laid is not None and score >= SURE:
+            alignment, pairs = laid
+            a, b = (all_spaces[number].entries[place].id for place in (first, second))
+            found.append(Duplicate(a, b, score, len(pairs), alignment.a_to_b))
+        report(done, len(work))
+    return sorted(found, key=lambda one: (-one.score, -one.inliers, one.a, one.b))
+
+
+def _likely(store: Store, space: Space[DetectorCard], neighbours: int) -> list[tuple[int, int]]:
+    """Places of scenes of which one is among the other's nearest, the smaller first."""
+    card = embedding_card(space.card)
+    places = {entry.generation: place for place, entry in enumerate(space.entries)}
+    rows = store.table(vectors_table(card)).search().select(["generation", "vector"]).limit(None).to_arrow()
+    own = np.array([places.get(one, -1) for one in rows["generation"].to_pylist()])
+    vectors = array(rows, "vector").astype(np.float32)
+    pairs: set[tuple[int, int]] = set()
+    for start in range(0, len(own), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        near = nearest(store, card, space.entries, vectors[block], neighbours + 1)
+        for scene, others in zip(own[block].tolist(), near.scenes.tolist(), strict=True):
+            pairs |= {(min(scene, other), max(scene, other)) for other in others if -1 not in (scene, other)}
+    return sorted((a, b) for a, b in pairs if a != b)

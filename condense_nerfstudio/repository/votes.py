@@ -1,0 +1,60 @@
+"""Which scenes look like something, by their local descriptors alone: before any geometry."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from condense_nerfstudio.keypoints.condensed_scene import DetectorCard
+from condense_nerfstudio.repository.spaces import Space
+from condense_nerfstudio.repository.store import Store
+from condense_nerfstudio.repository.upkeep import LEAST_INDEXED
+from condense_nerfstudio.repository.vectors import Neighbours, nearest
+
+_NEIGHBOURS = 11
+"""Nearest vectors that are looked at for each descriptor; the last one tells how near anything is."""
+_ASKED, _ASKED_OF_LARGE = 1000, 64
+"""Descriptors that vote, the best first: in a small repository all are compared at once, in a large one each asks an
+index."""
+
+
+def votes(
+    store: Store,
+    space: Space[DetectorCard],
+    descriptors: Float[np.ndarray, "n d"],
+    exact: bool = False,
+) -> Float[np.ndarray, " scenes"]:
+    """How much each scene looks like a set of local descriptors.
+
+    Local naive Bayes nearest neighbour (McCann and Lowe, CVPR 2012, algorithm 2): each descriptor gives to each scene
+    among its nearest neighbours by how much it is nearer, in squared distance, than the last of these neighbours.
+
+    Args:
+        store: the repository.
+        space: the scenes.
+        descriptors: unit vectors, the best first.
+        exact: compare all descriptors, even of a large repository.
+
+    Returns:
+        A number for each of the space's entries; 0 for those that look like nothing of it.
+    """
+    large = sum(entry.count for entry in space.entries) >= LEAST_INDEXED and not exact
+    asked = descriptors[: _ASKED_OF_LARGE if large else _ASKED]
+    found = nearest(store, space.card, space.entries, asked.astype(np.float32), _NEIGHBOURS, exact)
+    return counted(found, len(space.entries)) / len(asked)
+
+
+def counted(found: Neighbours, scenes: int) -> Float[np.ndarray, " scenes"]:
+    """The sum of all votes for each scene.
+
+    Args:
+        found: the neighbours of each descriptor; the last one's similarity is what the others must beat.
+        scenes: how many there are.
+    """
+    gains = 2.0 * (found.similarities - found.similarities[:, -1:])
+    totals = np.zeros(scenes)
+    for own, gain in zip(found.scenes, gains, strict=True):
+        known, first = np.unique(own, return_index=True)  # the nearest of each scene
+        valid = known >= 0
+        totals[known[valid]] += gain[first[valid]]
+    return totals
