@@ -45,6 +45,8 @@ _TRIES = 20
 _ABANDONED = 3600.0
 """Seconds after which rows that no log row names are taken for those of a killed writer."""
 _GENERATION = re.compile(r"[0-9a-f]{48}")
+_NAMED = ["id", "generation", "time", "removed", "count"]
+"""Columns of the log that say which scenes are there."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class Store:
         version = log.version
         if self._live is None or self._live[0] != version:
             newest: dict[str, dict[str, Any]] = {}
-            for row in log.to_arrow().to_pylist():
+            for row in log.search().select(_NAMED).limit(None).to_arrow().to_pylist():
                 known = newest.get(row["id"])
                 if known is None or _order(row) > _order(known):
                     newest[row["id"]] = row
@@ -159,9 +161,21 @@ class Store:
             for row in rows:
                 if not _GENERATION.fullmatch(row["generation"]):  # it goes into conditions
                     raise UserError(f"Repository {self.uri} is damaged: its log names {row['generation'][:60]!r}.")
-            names = ("id", "generation", "time", "count", "header")
-            self._live = version, {row["id"]: Entry(**{name: row[name] for name in names}) for row in rows}
+            self._live = version, {entry.id: entry for entry in self._entries_of(rows)}
         return self._live[1]
+
+    def _entries_of(self, rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
+        """The entries of additions. Those that are known stay, with what was parsed of them: headers are long."""
+        known = {} if self._live is None else {entry.generation: entry for entry in self._live[1].values()}
+        news = [row for row in rows if row["generation"] not in known]
+        if news:
+            since = f"NOT removed AND time >= {min(row['time'] for row in news)}"
+            told = self.table(LOG).search().where(since).select(["generation", "header"]).limit(None).to_arrow()
+            headers = dict(zip(told["generation"].to_pylist(), told["header"].to_pylist(), strict=True))
+            for row in news:
+                own = {name: row[name] for name in ("id", "generation", "time", "count")}
+                known[row["generation"]] = Entry(**own, header=headers[row["generation"]])
+        return [known[row["generation"]] for row in rows]
 
     def entry(self, scene_id: str) -> Entry:
         """One scene that is there.
@@ -195,8 +209,13 @@ class Store:
         return from_rows(entry.header, self.rows(POINTS, entry), vectors)
 
     def rows(self, table: str, entry: Entry, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of an addition in a table."""
-        query = self.table(table).search().where(f"generation = '{entry.generation}'").limit(entry.count)
+        """The rows of an addition in a table, in any order."""
+        return self.rows_of(table, [entry], columns)
+
+    def rows_of(self, table: str, entries: Sequence[Entry], columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of one or more additions in a table, in any order; faster than asking for one after another."""
+        query = self.table(table).search().where(_among([entry.generation for entry in entries]))
+        query = query.limit(sum(entry.count for entry in entries))
         return (query if columns is None else query.select(list(columns))).to_arrow()
 
     def add(self, scenes: Iterable[CondensedScene], report: Callable[[str], None] = lambda name: None) -> None:
@@ -292,9 +311,15 @@ class Store:
     def _erase(self, generations: Sequence[str]) -> None:
         """Deletes rows that nobody sees any more. That may fail without harm: they stay unseen."""
         for start in range(0, len(generations), _BATCH):
-            listed = ", ".join(f"'{generation}'" for generation in generations[start : start + _BATCH])
+            condition = _among(generations[start : start + _BATCH])
             for name in self.table_names() - {LOG}:
-                _retried(lambda name=name, listed=listed: self.table(name).delete(f"generation IN ({listed})"))
+                _retried(lambda name=name, condition=condition: self.table(name).delete(condition))
+
+
+def _among(generations: Sequence[str]) -> str:
+    """The condition under which a row belongs to one of several additions."""
+    listed = ", ".join(f"'{generation}'" for generation in generations)
+    return f"generation IN ({listed})"
 
 
 def generation_of(stamp: int) -> str:

@@ -16,7 +16,7 @@ from condense_nerfstudio.repository.rows import array
 from condense_nerfstudio.repository.schema import POINTS
 from condense_nerfstudio.repository.spaces import Space, teacher_spaces
 from condense_nerfstudio.repository.store import Store
-from condense_nerfstudio.repository.vectors import Vectors, candidates
+from condense_nerfstudio.repository.vectors import Vectors, candidates, scenes_of
 from condense_nerfstudio.teachers.config import TeacherConfig
 from condense_nerfstudio.teachers.protocol import LanguageTeacher
 from condense_nerfstudio.teachers.registry import load_language_teacher
@@ -102,28 +102,49 @@ class TextQuestions:
         words = self._teacher.encode_text(list(asked))
         beaten = self._teacher.encode_text([*self._teacher.canonical_phrases, *checked_phrases(negatives)])
         space = self._space
-        found = candidates(self._store, space.card, space.entries, words.cpu().numpy(), _CANDIDATES, exact)
+        # What beats neutral phrases lies this way, rather than where the phrase itself is: features share a mean.
+        ahead = (words - beaten.mean(dim=0)).cpu().numpy()
+        found = candidates(self._store, space.card, space.entries, ahead, _CANDIDATES, exact)
         scores = relevancy(
             torch.from_numpy(found.values).to(words), words, beaten, self._teacher.relevancy_temperature
         ).cpu().numpy()  # fmt: skip
-        ranked = _ranked(found, scores, len(space.entries))
-        hits = [self._placed(scene, asked, found, scores) for scene in ranked[: max(4 * top, 20)]]
+        ranked = _ranked(found, scores, len(space.entries))[: max(4 * top, 20)]
+        hits = [
+            self._placed(scene, positions, asked, found, scores) for scene, positions in self._positions(ranked).items()
+        ]
         hits.sort(key=lambda hit: -hit.score)
         return TextAnswer(space.card.name, space.card.revision, tuple(hits[:top]), space.left_out)
 
-    def _placed(self, scene: int, phrases: Sequence[str], found: Vectors, scores: Float[np.ndarray, "n p"]) -> TextHit:
+    def _positions(self, scenes: Sequence[int]) -> dict[int, Float[np.ndarray, "n 3"]]:
+        """The key points' positions of scenes, in their order; without those that were just replaced or removed."""
+        if not scenes:
+            return {}
+        entries = [self._space.entries[scene] for scene in scenes]
+        rows = self._store.rows_of(POINTS, entries, ["generation", "index", "position"])
+        places, positions = scenes_of(rows, entries), array(rows, "position").astype(np.float64)
+        order = np.lexsort((array(rows, "index"), places))
+        bounds = np.searchsorted(places[order], np.arange(1, len(entries)))
+        own = np.split(positions[order], bounds)
+        return {scenes[i]: own[i] for i, entry in enumerate(entries) if len(own[i]) == entry.count}
+
+    def _placed(
+        self,
+        scene: int,
+        positions: Float[np.ndarray, "n 3"],
+        phrases: Sequence[str],
+        found: Vectors,
+        scores: Float[np.ndarray, "m p"],
+    ) -> TextHit:
         """Where a scene answers each phrase."""
-        entry = self._space.entries[scene]
-        rows = self._store.rows(POINTS, entry, ["index", "position"]).sort_by("index")
-        positions = array(rows, "position").astype(np.float64)
         own = np.flatnonzero(found.scenes == scene)
+        size = extent(positions)
         places = []
         for column, phrase in enumerate(phrases):
-            best, score = speaking(positions[found.keypoints[own]], scores[own, column], extent(positions))
+            best, score = speaking(positions[found.keypoints[own]], scores[own, column], size)
             keypoint = int(found.keypoints[own[best]])
             x, y, z = positions[keypoint].tolist()
             places.append(Place(phrase, score, (x, y, z), keypoint))
-        return TextHit(entry.id, min(place.score for place in places), tuple(places))
+        return TextHit(self._space.entries[scene].id, min(place.score for place in places), tuple(places))
 
 
 def speaking(positions: Float[np.ndarray, "n 3"], scores: Float[np.ndarray, " n"], size: float) -> tuple[int, float]:

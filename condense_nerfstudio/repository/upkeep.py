@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import SCENE_FILE
@@ -13,8 +13,13 @@ from condense_nerfstudio.keypoints.storage import as_files
 from condense_nerfstudio.repository.schema import LOG
 from condense_nerfstudio.repository.store import Store
 
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
 LEAST_INDEXED = 50_000
 """Vectors below which every one of them is compared: as fast as an index, and exact."""
+_PARTITION = 2048
+"""Vectors of a partition: a search compares the query with the centres of all, and with all vectors of a few."""
 _GENERATION, _VECTOR = "generation", "vector"
 
 
@@ -40,25 +45,29 @@ def index(store: Store, report: Callable[[str], None] = lambda table: None) -> I
     Raises:
         UserError: the repository cannot be written.
     """
-    from lancedb.index import BTree, IvfHnswSq
+    from lancedb.index import BTree, IvfSq
 
     cleared = store.clear()
     told: dict[str, str] = {}
-    for name in store.vector_tables():
+    for name in sorted(store.table_names()):
         table = store.table(name)
         with store.writing():
-            present = {column for one in table.list_indices() for column in one.columns}
-            if _GENERATION not in present and table.count_rows():
+            table.optimize()  # before an index is built, which would have to follow its rows
+            if name != LOG and _GENERATION not in _indexed_columns(table) and table.count_rows():
                 table.create_index(_GENERATION, config=BTree())
-            many = table.count_rows() >= LEAST_INDEXED
-            if many and _VECTOR not in present:
-                table.create_index(_VECTOR, config=IvfHnswSq(distance_type="cosine"))
-            table.optimize()
+    for name in store.vector_tables():
+        table = store.table(name)
+        many = table.count_rows() >= LEAST_INDEXED
+        if many and _VECTOR not in _indexed_columns(table):
+            with store.writing():
+                table.create_index(_VECTOR, config=IvfSq(distance_type="cosine", target_partition_size=_PARTITION))
         told[name] = "indexed" if many else "exact"
         report(name)
-    with store.writing():
-        store.table(LOG).optimize()
     return Indexed(cleared, told)
+
+
+def _indexed_columns(table: Table) -> set[str]:
+    return {column for one in table.list_indices() for column in one.columns}
 
 
 def verify(store: Store, report: Callable[[str], None] = lambda scene: None) -> list[dict[str, Any]]:

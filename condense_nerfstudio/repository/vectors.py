@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Float, Int
 
@@ -19,6 +20,10 @@ from condense_nerfstudio.repository.upkeep import LEAST_INDEXED
 if TYPE_CHECKING:
     from lancedb.query import LanceVectorQueryBuilder
     from lancedb.table import Table
+
+
+_PROBES = 20
+"""Partitions of an index that are searched."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +73,30 @@ def candidates(
         exact: compare all, however many there are: what the index is measured against.
     """
     table = store.table(vectors_table(card))
-    places = {entry.generation: place for place, entry in enumerate(entries)}
     columns = ["generation", "index", "vector"]
     if exact or table.count_rows() < LEAST_INDEXED:
-        found = [table.search().select(columns).limit(None).to_arrow()]
+        rows = table.search().select(columns).limit(None).to_arrow()
     else:
         found = [_search(table, query.astype(np.float32)).select(columns).limit(most).to_arrow() for query in queries]
-    parts = []
-    for rows in found:
-        scenes = np.array([places.get(one, -1) for one in rows["generation"].to_pylist()], dtype=np.int64)
-        parts.append((scenes, array(rows, "index").astype(np.int64), array(rows, "vector")))
-    scenes, keypoints, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        rows = pa.concat_tables(found)
+    scenes, keypoints = scenes_of(rows, entries), array(rows, "index").astype(np.int64)
     # Rows of what was replaced or removed, and what several queries found.
-    _, first = np.unique(np.stack([scenes, keypoints]), axis=1, return_index=True)
+    _, first = np.unique(scenes << 32 | keypoints, return_index=True)
     kept = first[scenes[first] >= 0]
-    return Vectors(scenes[kept], keypoints[kept], values[kept].astype(np.float32))
+    return Vectors(scenes[kept], keypoints[kept], array(rows, "vector")[kept].astype(np.float32))
+
+
+def scenes_of(rows: pa.Table, entries: Sequence[Entry]) -> Int[np.ndarray, " n"]:
+    """Whose rows these are: the scenes' places in a list of entries, -1 where they belong to none of them.
+
+    Args:
+        rows: of any table but the log.
+        entries: the scenes.
+    """
+    places = {entry.generation: place for place, entry in enumerate(entries)}
+    codes = rows["generation"].combine_chunks().dictionary_encode()  # a scene's rows share one long string
+    own = [places.get(generation, -1) for generation in codes.dictionary.to_pylist()]
+    return np.array(own, dtype=np.int64)[codes.indices.to_numpy()]
 
 
 def nearest(
@@ -106,7 +120,6 @@ def nearest(
     table = store.table(vectors_table(card))
     if exact or table.count_rows() < LEAST_INDEXED:
         return exactly_nearest(candidates(store, card, entries, queries, count, exact=True), queries, count)
-    places = {entry.generation: place for place, entry in enumerate(entries)}
     batch: Any = [query.astype(np.float32) for query in queries]
     rows = _search(table, batch).select(["generation", "index", "_distance"]).limit(count).to_arrow()
     asked = rows["query_index"].to_numpy()
@@ -114,8 +127,7 @@ def nearest(
     order = np.lexsort((rows["_distance"].to_numpy(), asked))
     asked = asked[order]
     ranks = np.arange(len(order)) - np.searchsorted(asked, asked)
-    scenes = np.array([places.get(one, -1) for one in rows["generation"].to_pylist()], dtype=np.int64)
-    found.scenes[asked, ranks] = scenes[order]
+    found.scenes[asked, ranks] = scenes_of(rows, entries)[order]
     found.keypoints[asked, ranks] = array(rows, "index")[order]
     found.similarities[asked, ranks] = 1.0 - rows["_distance"].to_numpy()[order]
     return found
@@ -145,4 +157,4 @@ def exactly_nearest(vectors: Vectors, queries: Float[np.ndarray, "q c"], count: 
 def _search(table: Table, query: Any) -> LanceVectorQueryBuilder:
     """A search for a vector, or several; the distance is named, since without an index LanceDB takes the Euclidean."""
     builder: Any = table.search(query)
-    return builder.distance_type("cosine")
+    return builder.distance_type("cosine").nprobes(_PROBES)

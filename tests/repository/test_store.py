@@ -131,6 +131,23 @@ def test_a_foreign_table_of_that_name_is_no_repository(tmp_path: Path) -> None:
         Store(tmp_path / "other")
 
 
+def test_rows_of_several_scenes_are_read_at_once(repository: Store) -> None:
+    entries = repository.entries()
+    rows = repository.rows_of(POINTS, [entries["c"], entries["a"]], ["generation", "index"])
+    found = sorted(zip(rows["generation"].to_pylist(), rows["index"].to_pylist(), strict=True))
+    assert found == sorted((entries[name].generation, i) for name in ("a", "c") for i in range(20))
+
+
+def test_entries_that_stay_are_not_read_again(repository: Store) -> None:
+    before = dict(repository.entries())
+    other = Store(repository.uri)
+    other.add([scene("b", 9, 5), scene("d", 4)])
+    other.remove("c")
+    after = repository.entries()
+    assert list(after) == ["a", "b", "d"] and after["a"] is before["a"]
+    assert after == Store(repository.uri).entries() and after["b"] != before["b"]
+
+
 def test_rows_that_are_missing_are_noticed(repository: Store) -> None:
     generation = repository.entry("a").generation
     repository.table(POINTS).delete(f"generation = '{generation}' AND index = 3")
@@ -180,9 +197,8 @@ class _Dying:
 def worker(*arguments: object) -> subprocess.Popen[str]:
     """A process of its own; see worker.py."""
     command = [sys.executable, str(HERE / "worker.py"), *map(str, arguments)]
-    return subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(HERE.parent / "keypoints")}, stderr=subprocess.PIPE, text=True
-    )
+    path = os.pathsep.join((str(HERE.parent / "keypoints"), str(HERE.parents[1])))  # of this checkout
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
 
 
 def test_eight_writers_and_eight_readers_lose_nothing(tmp_path: Path) -> None:

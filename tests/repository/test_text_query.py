@@ -67,6 +67,19 @@ def scene(name: str, shown: dict[str, tuple[float, float, float]], seed: int, co
     return make_scene(count, seed, id=name, positions=positions.astype(np.float32), features=both)
 
 
+def common(name: str, nothing: float, cat: float, seed: int) -> CondensedScene:
+    """Of key points that are all alike: something of nothing, and something of a cat."""
+    points = make_points(40, seed)
+    features = np.tile(np.eye(DIM)[0] * nothing + np.eye(DIM)[1] * cat, (40, 1)).astype(np.float16)
+    return make_scene(40, seed, id=name, features={"dinov2": points.features["dinov2"], "clip": features})
+
+
+def half_nothing(phrase: str) -> Tensor:
+    """A phrase that has half of nothing in it."""
+    vector = torch.eye(DIM)[0] + torch.eye(DIM)[WORDS.index(phrase)]
+    return vector / vector.norm()
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Store:
     made = Store(tmp_path / "repo", create=True)
@@ -107,6 +120,20 @@ def test_an_index_answers_like_the_exact_search(repository: Store, monkeypatch: 
         step(repository)
         found = TextQuestions(repository).ask(["a boat"])
         assert found.hits[0] == exact.hits[0]
+
+
+def test_what_neutral_phrases_answer_too_does_not_hide_a_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phrase's neighbours are not what answers it best, where all features have something in common."""
+    store = Store(tmp_path / "repo", create=True)
+    store.add([common("near", 0.9, 1.0, 1), common("apart", 0.2, 1.0, 2)])
+    monkeypatch.setattr(text_query, "_CANDIDATES", 30)
+    questions = TextQuestions(store)
+    monkeypatch.setattr(
+        Speaker, "encode_text", lambda self, phrases: torch.stack([half_nothing(phrase) for phrase in phrases])
+    )
+    exact = questions.ask(["a cat"], exact=True)
+    monkeypatch.setattr(vectors, "LEAST_INDEXED", 50)
+    assert exact.hits[0].scene == "apart" and questions.ask(["a cat"]).hits[0] == exact.hits[0]
 
 
 def test_what_was_replaced_or_removed_is_not_found(repository: Store) -> None:
