@@ -18,7 +18,7 @@ class Duplicates:
     neighbours: int = 10
     """With how many scenes, those most like it, each is compared."""
     json: bool = False
-    """Print one JSON object with the pairs, their confidence, number of inliers and similarity transform."""
+    """Print one JSON object with the pairs, their score, number of inliers and similarity transform."""
 
     def run(self) -> dict[str, Any]:
         """Compares, with a progress bar on standard error."""
@@ -32,7 +32,7 @@ class Duplicates:
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("Comparing scenes", total=None)
             found = duplicates(
-                store, self.neighbours, lambda done, total: bar.update(task, completed=done, total=total)
+                store, self.neighbours, report=lambda done, total: bar.update(task, completed=done, total=total)
             )
         return {
             "pairs": [
@@ -44,6 +44,6 @@ class Duplicates:
     def show(self, result: Mapping[str, Any]) -> None:
         """Prints a line for every pair."""
         for pair in result["pairs"]:
-            print(f"{pair['a']}  {pair['b']}  {pair['inliers']} inliers")
+            print(f"{pair['a']}  {pair['b']}  {pair['score']:.3f}  {pair['inliers']} inliers")
         if not result["pairs"]:
             print("no duplicates")

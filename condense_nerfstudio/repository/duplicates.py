@@ -12,6 +12,7 @@ from jaxtyping import Float
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import DetectorCard
 from condense_nerfstudio.keypoints.confidence import among
+from condense_nerfstudio.repository import agreement
 from condense_nerfstudio.repository.embedding import embedding_card
 from condense_nerfstudio.repository.local_points import LocalPoints, laid_over, local_points
 from condense_nerfstudio.repository.rows import array
@@ -20,8 +21,6 @@ from condense_nerfstudio.repository.spaces import Space, detector_spaces
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.vectors import nearest
 
-SURE = 0.99
-"""Confidence from which two scenes count as the same place."""
 NEIGHBOURS = 10
 """Scenes, the most alike, with which each is compared."""
 _BLOCK = 256
@@ -37,7 +36,8 @@ class Duplicate:
     a: str
     b: str
     score: float
-    """Confidence, less the chance of finding as much among all scenes that each was compared with."""
+    """How much of both scenes agrees, in 0..1, times the confidence in the transform; see
+    :func:`agreement.of_scenes`."""
     inliers: int
     """Matches that agree on the transform."""
     a_to_b: Float[np.ndarray, "4 4"]
@@ -45,7 +45,10 @@ class Duplicate:
 
 
 def duplicates(
-    store: Store, neighbours: int = NEIGHBOURS, report: Callable[[int, int], None] = lambda done, all_of_them: None
+    store: Store,
+    neighbours: int = NEIGHBOURS,
+    least: float = agreement.SAME_PLACE,
+    report: Callable[[int, int], None] = lambda done, all_of_them: None,
 ) -> list[Duplicate]:
     """All pairs of scenes that are the same place, the surest first.
 
@@ -55,6 +58,7 @@ def duplicates(
     Args:
         store: the repository.
         neighbours: with how many scenes each is compared.
+        least: score from which two scenes count as the same place.
         report: told how many pairs have been compared, of how many.
 
     Raises:
@@ -73,14 +77,17 @@ def duplicates(
 
     found = []
     for done, (number, (first, second)) in enumerate(work, start=1):
-        laid = laid_over(points(number, first), points(number, second))
-        score = 0.0 if laid is None else among(laid[0].confidence, neighbours)
-        if laid is not None and score >= SURE:
+        a, b = points(number, first), points(number, second)
+        laid = laid_over(a, b)
+        if laid is not None:
             alignment, pairs = laid
-            a, b = (all_spaces[number].entries[place].id for place in (first, second))
-            found.append(Duplicate(a, b, score, len(pairs), alignment.a_to_b))
+            score = among(alignment.confidence, neighbours) * agreement.of_scenes(a, b, alignment.a_to_b)
+            if score >= least:
+                entries = all_spaces[number].entries
+                ids = entries[first].id, entries[second].id
+                found.append(Duplicate(*ids, score, len(pairs), alignment.a_to_b))
         report(done, len(work))
-    return sorted(found, key=lambda one: (-one.score, -one.inliers, one.a, one.b))
+    return sorted(found, key=lambda one: (-one.score, one.a, one.b))
 
 
 def _likely(store: Store, space: Space[DetectorCard], neighbours: int) -> list[tuple[int, int]]:

@@ -21,6 +21,8 @@ class LocalPoints:
 
     positions: Float[np.ndarray, "n 3"]
     """In the data set's world frame."""
+    normals: Float[np.ndarray, "n 3"]
+    """Unit vectors out of the surface."""
     descriptors: Float32[np.ndarray, "n d"]
     """Unit vectors; in single precision, since processors multiply half numbers a hundred times more slowly."""
 
@@ -33,9 +35,10 @@ def local_points(store: Store, card: DetectorCard, entry: Entry) -> LocalPoints:
         card: the detector.
         entry: the scene.
     """
-    rows = store.rows(POINTS, entry, ["index", "position"]).sort_by("index")
+    rows = store.rows(POINTS, entry, ["index", "position", "normal"]).sort_by("index")
     vectors = store.rows(vectors_table(card), entry, ["index", "vector"]).sort_by("index")
-    return LocalPoints(array(rows, "position"), array(vectors, "vector").astype(np.float32))
+    descriptors = array(vectors, "vector").astype(np.float32)
+    return LocalPoints(array(rows, "position"), array(rows, "normal"), descriptors)
 
 
 def laid_over(a: LocalPoints, b: LocalPoints) -> tuple[Alignment, Int[np.ndarray, "k 2"]] | None:

@@ -16,14 +16,13 @@ from condense_nerfstudio.keypoints.detection import Detector, load_detector
 from condense_nerfstudio.keypoints.focal_length import TRIED, locate_uncalibrated
 from condense_nerfstudio.keypoints.localisation import Intrinsics, Location, locate
 from condense_nerfstudio.keypoints.matching import match
+from condense_nerfstudio.repository import agreement
 from condense_nerfstudio.repository.local_points import local_points, triple
 from condense_nerfstudio.repository.photograph import Photograph
 from condense_nerfstudio.repository.spaces import Space, detector_spaces
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.votes import votes
 
-SURE = 0.99
-"""Confidence from which a photograph counts as taken in a scene."""
 _VERIFIED = 5
 """Scenes, those with the most votes, in which a photograph's pose is looked for."""
 _DESCRIPTORS = 2000
@@ -36,7 +35,8 @@ class PhotoHit:
 
     scene: str
     score: float
-    """Confidence that the photograph was taken there, less the chance of finding as much among all scenes tried."""
+    """How much of the scene and the photograph agrees, in 0..1, times the confidence in the pose; from TAKEN_HERE the
+    photograph was taken there. See :func:`agreement.of_photograph`."""
     votes: float
     """How much its key points look like the photograph's, beyond those of other scenes; see :func:`votes`."""
     inliers: int
@@ -57,14 +57,14 @@ class PhotoAnswer:
     """What a repository says to a photograph."""
 
     hits: tuple[PhotoHit, ...]
-    """The best first: those with a pose by the number of inliers, then the others by votes."""
+    """The best first: by their score, those without a pose by votes."""
     left_out: tuple[str, ...]
     """Scenes with another detector's descriptors, or another revision's: they were not searched."""
 
     @property
     def found(self) -> PhotoHit | None:
         """Where the photograph was taken; None if nowhere here."""
-        return next((hit for hit in self.hits[:1] if hit.camera_to_world is not None and hit.score >= SURE), None)
+        return next((hit for hit in self.hits[:1] if hit.score >= agreement.TAKEN_HERE), None)
 
 
 class PhotoQuestions:
@@ -116,7 +116,7 @@ class PhotoQuestions:
             self._hit(scene, float(counted[scene]), seen.pixels, descriptors, photograph, camera, len(ranked))
             for scene in ranked
         ]
-        hits.sort(key=lambda hit: (-round(hit.score, 6), -hit.inliers, -hit.votes))
+        hits.sort(key=lambda hit: (-hit.score, -hit.votes))
         return PhotoAnswer(tuple(hits[:top]), self._space.left_out)
 
     def _hit(
@@ -145,7 +145,8 @@ class PhotoQuestions:
         poses = tried * (1 if camera else len(TRIED))
         return PhotoHit(
             scene=entry.id,
-            score=among(location.confidence, poses),
+            score=among(location.confidence, poses)
+            * agreement.of_photograph(scene, seen, descriptors, used, location.camera_to_world),
             votes=counted,
             inliers=len(location.inliers),
             camera_to_world=location.camera_to_world,

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
 from condense_nerfstudio.keypoints.confidence import among
+from condense_nerfstudio.repository import agreement
 from condense_nerfstudio.repository.embedding import embedding, embedding_card
 from condense_nerfstudio.repository.local_points import LocalPoints, laid_over, local_points, triple
 from condense_nerfstudio.repository.schema import vectors_table
@@ -27,7 +28,8 @@ class SceneHit:
 
     scene: str
     score: float
-    """Confidence that it is, less the chance of finding as much among all scenes tried."""
+    """How much of both scenes agrees, in 0..1, times the confidence in the transform; from SAME_PLACE it is the same
+    place. See :func:`agreement.of_scenes`."""
     likeness: float
     """Cosine of the two scenes' embeddings."""
     inliers: int
@@ -45,7 +47,7 @@ class SceneAnswer:
     """What a repository says to a scene."""
 
     hits: tuple[SceneHit, ...]
-    """The best first: those with a transform by the number of inliers, then the others by likeness."""
+    """The best first: by their score, those without a transform by likeness."""
     left_out: tuple[str, ...]
     """Scenes with other networks' descriptors, or another revision's: they were not compared."""
 
@@ -71,13 +73,14 @@ def similar_scenes(store: Store, scene: CondensedScene, top: int = 5, exact: boo
         )
     count = min(max(top, _ALIGNED), len(space.entries))
     near = nearest(store, embedding_card(card), space.entries, embedding(scene.points.descriptors)[None], count, exact)
-    own = LocalPoints(scene.points.positions, scene.points.descriptors.astype(np.float32))
+    points = scene.points
+    own = LocalPoints(points.positions, points.normals, points.descriptors.astype(np.float32))
     hits = []
     for place, likeness in zip(near.scenes[0], near.similarities[0], strict=True):
         if place >= 0:
             other = local_points(store, space.card, space.entries[place])
             hits.append(_hit(space.entries[place].id, own, other, float(likeness), count))
-    hits.sort(key=lambda hit: (-round(hit.score, 6), -hit.inliers, -hit.likeness))
+    hits.sort(key=lambda hit: (-hit.score, -hit.likeness))
     return SceneAnswer(tuple(hits[:top]), space.left_out)
 
 
@@ -91,7 +94,7 @@ def _hit(name: str, own: LocalPoints, other: LocalPoints, likeness: float, tried
     midst = np.linalg.norm(common - np.median(common, axis=0), axis=1).argmin()
     return SceneHit(
         scene=name,
-        score=among(alignment.confidence, tried),
+        score=among(alignment.confidence, tried) * agreement.of_scenes(own, other, alignment.a_to_b),
         likeness=likeness,
         inliers=len(pairs),
         transform=alignment.a_to_b,

@@ -31,12 +31,17 @@ def place(name: str, seed: int, again: int = 0, count: int = 120, **changes: Any
         changes: fields to replace.
     """
     random = np.random.default_rng([seed, again])
-    scene = make_scene(2 * count, seed, id=name)
-    kept = random.permutation(2 * count)[:count] if again else np.arange(count)
+    several = count + count // 10
+    scene = make_scene(several, seed, id=name)
+    kept = random.permutation(several)[:count] if again else np.arange(count)
     descriptors = scene.points.descriptors[kept].astype(np.float64) + random.normal(0, 0.02, (count, DESCRIPTOR_DIM))
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
     positions = scene.points.positions[kept] + random.normal(0, 0.002, (count, 3))
-    fields = {"positions": positions.astype(np.float32), "descriptors": descriptors.astype(np.float16)}
+    fields = {
+        "positions": positions.astype(np.float32),
+        "normals": scene.points.normals[kept],
+        "descriptors": descriptors.astype(np.float16),
+    }
     return make_scene(count, seed, id=name, **{**fields, **changes})
 
 
@@ -55,7 +60,7 @@ def photograph(focal_length: float | None = FOCAL) -> Photograph:
 
 @dataclass
 class Seeing:
-    """A detector that sees a scene from a pose, whatever the photograph, and clutter."""
+    """A detector that sees what faces a pose of a scene, whatever the photograph, and clutter among it."""
 
     scene: CondensedScene | None
     pose: Float[np.ndarray, "4 4"]
@@ -65,13 +70,15 @@ class Seeing:
 
     def detect(self, image: Float[Tensor, "h w 3"]) -> Detections:
         random = np.random.default_rng(5)
-        pixels = random.uniform(0, 1, (self.clutter, 2)) * (WIDTH, HEIGHT)
+        pixels = random.uniform(0.3, 0.7, (self.clutter, 2)) * (WIDTH, HEIGHT)
         descriptors = unit_vectors(random, self.clutter, DESCRIPTOR_DIM)
         if self.scene is not None:
-            local = (self.scene.points.positions - self.pose[:3, 3]) @ self.pose[:3, :3]
+            points = self.scene.points
+            facing = (points.normals * (self.pose[:3, 3] - points.positions)).sum(axis=1) > 0
+            local = (points.positions[facing] - self.pose[:3, 3]) @ self.pose[:3, :3]
             seen = FOCAL * local[:, :2] * (1.0, -1.0) / -local[:, 2:] + (WIDTH / 2, HEIGHT / 2)
             pixels = np.concatenate([seen + random.normal(0, 0.5, seen.shape), pixels])
-            noisy = self.scene.points.descriptors + random.normal(0, 0.02, self.scene.points.descriptors.shape)
+            noisy = points.descriptors[facing] + random.normal(0, 0.02, (len(seen), DESCRIPTOR_DIM))
             descriptors = np.concatenate([noisy / np.linalg.norm(noisy, axis=1, keepdims=True), descriptors])
         return Detections(
             pixels=pixels.astype(np.float32),

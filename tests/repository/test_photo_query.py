@@ -42,21 +42,21 @@ def test_the_scene_and_the_pose_are_found(repository: Store, look) -> None:
         look(Seeing(place(name, number, again=1), pose_from(number)))
         answer = PhotoQuestions(repository).ask(photograph(), top=3)
         found = answer.found
-        assert found is not None and found.scene == name and found.score > 0.999 and found is answer.hits[0]
+        assert found is not None and found.scene == name and found.score > 0.5 and found is answer.hits[0]
         assert found.camera_to_world is not None and degrees(found.camera_to_world, pose_from(number)) < 0.5
         assert np.linalg.norm(found.camera_to_world[:3, 3] - pose_from(number)[:3, 3]) < 0.05
         # The key point that is told lies in the middle of the photograph.
         local = (np.array(found.position) - pose_from(number)[:3, 3]) @ pose_from(number)[:3, :3]
         assert np.linalg.norm(local[:2]) < 0.5
         assert np.allclose(found.position, repository.scene(name).points.positions[found.keypoint])
-        assert all(hit.score < 0.5 and hit.votes < found.votes for hit in answer.hits[1:])
+        assert all(hit.score < 0.1 and hit.votes < found.votes for hit in answer.hits[1:])
 
 
 def test_a_photograph_of_nowhere_here_is_not_found(repository: Store, look) -> None:
     for scene in (None, place("far away", 77)):
         look(Seeing(scene, pose_from(3), clutter=200))
         answer = PhotoQuestions(repository).ask(photograph())
-        assert answer.found is None and all(hit.score < 0.99 for hit in answer.hits)
+        assert answer.found is None and all(hit.score < 0.1 for hit in answer.hits)
 
 
 def test_of_two_scenes_of_one_place_the_one_with_more_inliers_comes_first(repository: Store, look) -> None:
@@ -64,7 +64,19 @@ def test_of_two_scenes_of_one_place_the_one_with_more_inliers_comes_first(reposi
     look(Seeing(place("barn", 2), pose_from(1)))
     answer = PhotoQuestions(repository).ask(photograph(), top=2)
     assert [hit.scene for hit in answer.hits] == ["barn", "barn again"]
-    assert answer.hits[0].inliers > answer.hits[1].inliers and answer.hits[1].score > 0.999
+    assert answer.hits[0].inliers > answer.hits[1].inliers and answer.hits[1].score > 0.5
+
+
+def test_a_room_with_the_same_poster_is_another_place(repository: Store, look) -> None:
+    """A part that agrees exactly, and from which the pose is found, does not make a photograph one of that room."""
+    there, points = place("unknown", 88, count=160), repository.scene("dome").points
+    fields = {name: getattr(there.points, name).copy() for name in ("positions", "normals", "descriptors")}
+    for name, values in fields.items():
+        values[:30] = getattr(points, name)[:30]
+    look(Seeing(place("unknown", 88, count=160, **fields), pose_from(6)))
+    answer = PhotoQuestions(repository).ask(photograph())
+    assert answer.found is None and answer.hits[0].scene == "dome"
+    assert answer.hits[0].inliers >= 12 and 0 < answer.hits[0].score < 0.2
 
 
 def test_the_focal_length_is_estimated_where_nobody_tells_it(repository: Store, look) -> None:
@@ -117,7 +129,7 @@ def test_the_commands_print_the_contract_s_json(
     look(Seeing(place("barn", 2, again=1), pose_from(2)))
     assert main(["locate", repository.uri, "--image", str(file), "--focal", str(FOCAL), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["scene"] == "barn" and told["inliers"] > 20 and told["score"] > 0.99
+    assert told["scene"] == "barn" and told["inliers"] > 20 and told["score"] > 0.5
     assert degrees(np.array(told["camera_to_world"]), pose_from(2)) < 0.5
     assert main(["locate", repository.uri, "--image", str(file)]) == 0
     assert capsys.readouterr().out.startswith("barn  ")

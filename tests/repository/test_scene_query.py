@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +40,11 @@ def test_the_same_place_is_found_with_the_transform_to_it(repository: Store) -> 
     asked, to_asked = moved(place("question", 3, again=1), 9, 4.0)
     answer = similar_scenes(repository, asked, top=3)
     best = answer.hits[0]
-    assert best.scene == "cellar" and best.score > 0.999 and best.inliers > 30 and best.transform is not None
+    assert best.scene == "cellar" and best.score > 0.8 and best.inliers > 30 and best.transform is not None
     assert degrees(best.transform, np.linalg.inv(to_asked)) < 0.5
     assert np.cbrt(np.linalg.det(best.transform[:3, :3])) == pytest.approx(0.25, rel=0.01)
     assert np.allclose(best.position, repository.scene("cellar").points.positions[best.keypoint])
-    assert len(answer.hits) == 3 and all(hit.score < 0.5 for hit in answer.hits[1:])
+    assert len(answer.hits) == 3 and all(hit.score < 0.1 for hit in answer.hits[1:])
     assert best.likeness == max(hit.likeness for hit in answer.hits)
 
 
@@ -75,8 +75,35 @@ def test_duplicates_are_found_in_whatever_frame(repository: Store) -> None:
         ("barn", "barn again"), ("barn", "third barn"), ("barn again", "third barn"),
     }  # fmt: skip
     (first,) = [one for one in found if one.b == "barn again"]
-    assert degrees(first.a_to_b, transform) < 0.5 and first.score > 0.999
-    assert told[-1] == (len(told), len(told)) and found == sorted(found, key=lambda one: -one.inliers)
+    assert degrees(first.a_to_b, transform) < 0.5 and first.score > 0.8
+    assert told[-1] == (len(told), len(told)) and found == sorted(found, key=lambda one: -one.score)
+
+
+def test_a_shared_piece_is_no_shared_place(repository: Store) -> None:
+    """A third of one scene is the same as in another, and lies over it exactly: a near miss."""
+    near, piece = place("near barn", 60), repository.scene("barn").points
+    own = {name: getattr(near.points, name).copy() for name in ("positions", "normals", "descriptors")}
+    for name, values in own.items():
+        values[:40] = getattr(piece, name)[:40]
+    repository.add([place("near barn", 60, **own)])
+    best = similar_scenes(repository, repository.scene("near barn"), top=2).hits[1]
+    assert best.scene == "barn" and best.inliers >= 35 and 0.2 < best.score < 0.5
+    assert duplicates(repository) == []
+    assert [(one.a, one.b) for one in duplicates(repository, least=0.2)] == [("barn", "near barn")]
+
+
+def test_half_a_place_is_still_the_place(tmp_path: Path) -> None:
+    """Of two captures that overlap in part, what lies outside the overlap does not count."""
+    whole = place("whole", 5, count=300)
+    left = whole.points.positions[:, 0] < 0
+    names = [field.name for field in fields(whole.points) if field.name != "features"]
+    own = {name: getattr(whole.points, name)[left] for name in names}
+    features = {name: values[left] for name, values in whole.points.features.items()}
+    half = replace(whole, id="half", points=replace(whole.points, **own, features=features))
+    store = Store(tmp_path / "two", create=True)
+    store.add([whole, half])
+    (pair,) = duplicates(store)
+    assert {pair.a, pair.b} == {"half", "whole"} and pair.score > 0.9
 
 
 def test_only_neighbours_are_compared(tmp_path: Path) -> None:
@@ -119,6 +146,6 @@ def test_the_commands_print_the_contract_s_json(
     assert main(["duplicates", repository.uri, "--json"]) == 0
     (pair,) = json.loads(capsys.readouterr().out)["pairs"]
     assert (pair["a"], pair["b"]) == ("cellar", "cellar again") and np.allclose(pair["a_to_b"], np.eye(4), atol=0.05)
-    assert pair["inliers"] > 30 and pair["score"] > 0.99
+    assert pair["inliers"] > 30 and pair["score"] > 0.8
     assert main(["query", repository.uri, "--scene", str(tmp_path / "nowhere")]) == 1
     assert "nowhere" in capsys.readouterr().err

@@ -1,0 +1,106 @@
+"""How much of what should be seen is seen: tells a place from another one that shares a picture or some furniture.
+
+A pose or transform on which many matches agree can be right for a part and wrong for the place: the same poster hangs
+in many rooms. If it is the same place, the rest agrees as well.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import KDTree
+
+from condense_nerfstudio.keypoints.alignment import REACH, extent
+from condense_nerfstudio.keypoints.localisation import REACH_PIXELS, Intrinsics
+from condense_nerfstudio.repository.local_points import LocalPoints
+
+SAME_PLACE = 0.6
+"""Agreement from which two scenes are the same place; chosen on the demo and real scenes of docs/repository.md."""
+TAKEN_HERE = 0.265
+"""Agreement from which a photograph was taken in a scene; likewise."""
+_ALIKE = 0.75
+"""Cosine of the descriptors of key points that may be the same."""
+_FOUND, _EXPLAINED = 0.85, 0.7
+"""Cosine from which a key point is found in a photograph, and from which a part of a photograph is explained by one."""
+_FACING = 0.3
+"""Cosine of the angle between a surface and the direction to the camera from which it counts as visible."""
+_PARTS = (6, 4)
+"""Parts, across and down, into which a photograph is divided."""
+_TEXTURED = 0.01
+"""Share of a photograph's key points that a part must hold to count."""
+
+
+def of_scenes(a: LocalPoints, b: LocalPoints, a_to_b: Float[np.ndarray, "4 4"]) -> float:
+    """Share of the key points of two scenes that the other has too, in 0..1; of the scene that finds fewer again.
+
+    Key points outside the box that the other scene's fill do not count: captures of one place may overlap in part.
+
+    Args:
+        a: a scene.
+        b: another one.
+        a_to_b: similarity transform from a's frame to b's.
+    """
+    moved = a.positions @ a_to_b[:3, :3].T + a_to_b[:3, 3]
+    reach = REACH * min(extent(moved), extent(b.positions))
+    near = KDTree(moved).sparse_distance_matrix(KDTree(b.positions), reach, output_type="coo_matrix")
+    alike = np.einsum("kd,kd->k", a.descriptors[near.row], b.descriptors[near.col]) >= _ALIKE
+    shares = []
+    for own, other, found in ((moved, b.positions, near.row[alike]), (b.positions, moved, near.col[alike])):
+        common = _within(own, other, reach)
+        again = np.isin(np.flatnonzero(common), found)
+        shares.append(float(again.mean()) if len(again) else 0.0)
+    return min(shares)
+
+
+def of_photograph(
+    scene: LocalPoints,
+    pixels: Float[np.ndarray, "n 2"],
+    descriptors: Float[np.ndarray, "n d"],
+    camera: Intrinsics,
+    camera_to_world: Float[np.ndarray, "4 4"],
+) -> float:
+    """Share of a scene's visible key points that are found in a photograph, times that of its parts they explain.
+
+    Args:
+        scene: the scene.
+        pixels: where the photograph's key points are, in continuous coordinates.
+        descriptors: of these, unit vectors.
+        camera: of the photograph.
+        camera_to_world: its pose (OpenGL).
+
+    Returns:
+        A number in 0..1.
+    """
+    local = (scene.positions - camera_to_world[:3, 3]) @ camera_to_world[:3, :3]
+    depth = -local[:, 2]
+    ahead = depth > 1e-6
+    image = camera.fx * local[:, :2] * (1.0, -1.0) / np.where(ahead, depth, 1.0)[:, None]
+    facing = -(scene.normals @ camera_to_world[:3, :3] * local).sum(axis=1) / np.linalg.norm(local, axis=1).clip(1e-12)
+    framed = (np.abs(image) <= (camera.width / 2, camera.height / 2)).all(axis=1)
+    visible = np.flatnonzero(ahead & framed & (facing > _FACING))
+    if not len(visible):
+        return 0.0
+    reach = REACH_PIXELS / 1024.0 * max(camera.width, camera.height)
+    shown = camera.fx * camera.undistorted(pixels)
+    near = KDTree(image[visible]).sparse_distance_matrix(KDTree(shown), reach, output_type="coo_matrix")
+    cosines = np.einsum("kd,kd->k", scene.descriptors[visible[near.row]], descriptors[near.col])
+    found = len(np.unique(near.row[cosines >= _FOUND])) / len(visible)
+    parts = _part_of(pixels, camera)
+    textured = np.bincount(parts, minlength=_PARTS[0] * _PARTS[1]) >= max(1.0, _TEXTURED * len(pixels))
+    explained = np.isin(np.flatnonzero(textured), parts[near.col[cosines >= _EXPLAINED]])
+    return found * float(explained.mean()) if len(explained) else 0.0
+
+
+def _within(
+    points: Float[np.ndarray, "n 3"], others: Float[np.ndarray, "m 3"], margin: float
+) -> Bool[np.ndarray, " n"]:
+    """Which points lie in the box that others fill."""
+    low, high = others.min(axis=0) - margin, others.max(axis=0) + margin
+    return ((points >= low) & (points <= high)).all(axis=1)
+
+
+def _part_of(pixels: Float[np.ndarray, "n 2"], camera: Intrinsics) -> Int[np.ndarray, " n"]:
+    """The part of the photograph in which each pixel lies."""
+    across, down = _PARTS
+    column, row = (pixels / (camera.width, camera.height) * _PARTS).astype(np.int64).T
+    return column.clip(0, across - 1) * down + row.clip(0, down - 1)
