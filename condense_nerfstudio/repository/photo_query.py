@@ -108,12 +108,12 @@ class PhotoQuestions:
         if not len(seen):
             raise UserError("The photograph has no features: it is black or of one colour, so choose another.")
         camera = None if focal_length is None else photograph.camera(focal_length, distortion)
-        descriptors = seen.descriptors[:_DESCRIPTORS].astype(np.float32)
+        pixels, descriptors = seen.pixels[:_DESCRIPTORS], seen.descriptors[:_DESCRIPTORS].astype(np.float32)
         counted = votes(self._store, self._space, descriptors, exact)
         ranked = np.argsort(-counted, kind="stable")[: max(_VERIFIED, top)]
         ranked = [int(scene) for scene in ranked if counted[scene] > 0]
         hits = [
-            self._hit(scene, float(counted[scene]), seen.pixels, descriptors, photograph, camera, len(ranked))
+            self._hit(scene, float(counted[scene]), pixels, descriptors, photograph, camera, len(ranked))
             for scene in ranked
         ]
         hits.sort(key=lambda hit: (-hit.score, -hit.votes))

@@ -13,6 +13,7 @@ from PIL import Image
 from condense_nerfstudio.cli.main import main
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.repository import photo_query, upkeep, vectors, votes
+from condense_nerfstudio.repository.agreement import TAKEN_HERE
 from condense_nerfstudio.repository.photo_query import PhotoQuestions
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.upkeep import index
@@ -52,6 +53,13 @@ def test_the_scene_and_the_pose_are_found(repository: Store, look) -> None:
         assert all(hit.score < 0.1 and hit.votes < found.votes for hit in answer.hits[1:])
 
 
+def test_only_the_best_of_very_many_detections_count(repository: Store, look, monkeypatch: pytest.MonkeyPatch) -> None:
+    look(Seeing(place("barn", 2, again=1), pose_from(2), clutter=500))
+    monkeypatch.setattr(photo_query, "_DESCRIPTORS", 120)
+    found = PhotoQuestions(repository).ask(photograph()).found
+    assert found is not None and found.scene == "barn"
+
+
 def test_a_photograph_of_nowhere_here_is_not_found(repository: Store, look) -> None:
     for scene in (None, place("far away", 77)):
         look(Seeing(scene, pose_from(3), clutter=200))
@@ -76,7 +84,7 @@ def test_a_room_with_the_same_poster_is_another_place(repository: Store, look) -
     look(Seeing(place("unknown", 88, count=160, **fields), pose_from(6)))
     answer = PhotoQuestions(repository).ask(photograph())
     assert answer.found is None and answer.hits[0].scene == "dome"
-    assert answer.hits[0].inliers >= 12 and 0 < answer.hits[0].score < 0.2
+    assert answer.hits[0].inliers >= 12 and 0 < answer.hits[0].score < TAKEN_HERE
 
 
 def test_the_focal_length_is_estimated_where_nobody_tells_it(repository: Store, look) -> None:

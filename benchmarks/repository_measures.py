@@ -1,0 +1,239 @@
+"""What benchmarks/repository.py asks, and how answers are judged."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from collection import Member
+from rich.progress import track
+from scipy.spatial.transform import Rotation
+
+from condense_nerfstudio.demo.ground_truth import TrueObject, load_ground_truth
+from condense_nerfstudio.keypoints.alignment import extent
+from condense_nerfstudio.repository.duplicates import duplicates
+from condense_nerfstudio.repository.photo_query import PhotoHit, PhotoQuestions
+from condense_nerfstudio.repository.photograph import read_photograph
+from condense_nerfstudio.repository.store import Store
+from condense_nerfstudio.repository.text_query import TextQuestions
+from condense_nerfstudio.teachers.config import TeacherConfig
+from condense_nerfstudio.teachers.registry import load_language_teacher
+
+MARGIN = 0.1
+"""Share of an object's largest side by which a place may lie outside its box."""
+_PAIRS = 40
+
+
+def asked_by_text(store: Store, rooms: Sequence[Member]) -> dict[str, Any]:
+    """Every phrase, and pairs of phrases of which only some rooms hold both."""
+    objects = {room.name: _objects(room) for room in rooms}
+    phrases = sorted({phrase for own in objects.values() for phrase in own})
+    pairs = [pair for pair in combinations(phrases, 2) if any(set(pair) <= set(own) for own in objects.values())]
+    chosen = np.random.default_rng(0).permutation(len(pairs))[:_PAIRS]
+    questions = TextQuestions(store)
+    asked = [(phrase,) for phrase in phrases] + [pairs[i] for i in sorted(chosen)]
+    rows = []
+    for one in asked:
+        start = time.perf_counter()
+        hit = questions.ask(one, top=1).hits[0]
+        seconds = time.perf_counter() - start
+        own = objects[hit.scene]
+        holds = [place.phrase in own for place in hit.places]
+        inside = [
+            place.phrase in own and any(_inside(place.position, box) for box in own[place.phrase])
+            for place in hit.places
+        ]
+        rows.append({"asked": one, "scene": hit.scene, "right": all(holds), "inside": inside, "seconds": seconds})
+    return {
+        kind: {
+            "questions": len(kept),
+            "recall_at_1": sum(row["right"] for row in kept) / len(kept),
+            "position_inside": float(np.mean([inside for row in kept for inside in row["inside"]])),
+            "median_seconds": median(row["seconds"] for row in kept),
+            "wrong": [[*row["asked"], row["scene"]] for row in kept if not (row["right"] and all(row["inside"]))],
+        }
+        for kind, kept in (
+            ("one phrase", [row for row in rows if len(row["asked"]) == 1]),
+            ("two phrases", [row for row in rows if len(row["asked"]) == 2]),
+        )
+    } | {"by hand": _by_hand(store, objects, phrases)}
+
+
+def _by_hand(store: Store, objects: dict[str, dict[str, list[TrueObject]]], phrases: Sequence[str]) -> dict[str, Any]:
+    """The baseline: of all key points the one whose feature is most similar to the phrase."""
+    scenes = {name: store.scene(name) for name in store.entries()}
+    (config,) = {
+        json.dumps(dict(card.config)) for one in scenes.values() for card in one.teachers if card.role == "language"
+    }
+    teacher = load_language_teacher(TeacherConfig(**json.loads(config)), "cpu")
+    names = [name for name, one in scenes.items() for _ in range(len(one.points))]
+    positions = np.concatenate([one.points.positions for one in scenes.values()])
+    features = np.concatenate([one.points.features[teacher.name] for one in scenes.values()]).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    best = (features @ teacher.encode_text(list(phrases)).cpu().numpy().T).argmax(axis=0)
+    own = [objects[names[i]].get(phrase, []) for phrase, i in zip(phrases, best, strict=True)]
+    inside = [any(_inside(positions[i], box) for box in boxes) for boxes, i in zip(own, best, strict=True)]
+    return {"recall_at_1": float(np.mean([bool(boxes) for boxes in own])), "position_inside": float(np.mean(inside))}
+
+
+def _objects(room: Member) -> dict[str, list[TrueObject]]:
+    """What a room holds, by phrase; a half's description lies beside the whole capture's photographs."""
+    frame = json.loads((room.capture / "transforms.json").read_text())["frames"][0]
+    folder = (room.capture / frame["file_path"]).parents[1]
+    found: dict[str, list[TrueObject]] = {}
+    for one in load_ground_truth(folder).objects:
+        if one.phrase is not None:
+            found.setdefault(one.phrase, []).append(one)
+    return found
+
+
+def _inside(position: Sequence[float] | np.ndarray, box: TrueObject) -> bool:
+    local = (np.array(position) - box.oriented_centre) @ np.array(box.oriented_axes)
+    return bool((np.abs(local) <= np.array(box.oriented_extents) / 2 + MARGIN * max(box.oriented_extents)).all())
+
+
+def located(store: Store, scenes: Sequence[Member]) -> list[dict[str, Any]]:
+    """Held-out photographs asked of a repository that has their place."""
+    questions, places = PhotoQuestions(store), {member.name: member.place for member in scenes}
+    rows = []
+    asking = [member for member in scenes if member.held_out or member.name.endswith("_b")]
+    for member in track(asking, description="Photographs"):
+        for file, focal, lens, pose in _held_out(member):
+            start = time.perf_counter()
+            answer = questions.ask(read_photograph(file), focal_length=focal, distortion=lens)
+            seconds = time.perf_counter() - start
+            unknown = questions.ask(read_photograph(file))
+            rows.append({
+                "place": member.place,
+                "real": member.real,
+                "first": bool(answer.hits) and places[answer.hits[0].scene] == member.place,
+                "right": answer.found is not None and places[answer.found.scene] == member.place,
+                "right_without_focal_length": unknown.found is not None
+                and places[unknown.found.scene] == member.place,
+                "score": answer.hits[0].score if answer.hits else 0.0,
+                "most_votes": bool(answer.hits)
+                and places[max(answer.hits, key=lambda hit: hit.votes).scene] == member.place,
+                "error": _error(store, member, answer.found, pose),
+                "seconds": seconds,
+            })  # fmt: skip
+    return rows
+
+
+def refused(store: Store, captures: Sequence[Path], place: str) -> list[dict[str, Any]]:
+    """Photographs asked of a repository that does not have their place."""
+    questions = PhotoQuestions(store)
+    rows = []
+    for capture in captures:
+        for file, focal, lens, _ in _frames(capture):
+            answer = questions.ask(read_photograph(file), focal_length=focal, distortion=lens)
+            score = answer.hits[0].score if answer.hits else 0.0
+            rows.append({"place": place, "accepted": answer.found is not None, "score": score})
+    return rows
+
+
+def over_photographs(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Shares and medians."""
+    errors = [row["error"] for row in rows if row["error"] is not None]
+    return {
+        "photographs": len(rows),
+        "recall_at_1": float(np.mean([row["first"] for row in rows])),
+        "found": float(np.mean([row["right"] for row in rows])),
+        "found_without_focal_length": float(np.mean([row["right_without_focal_length"] for row in rows])),
+        "most_votes": float(np.mean([row["most_votes"] for row in rows])),
+        "median_degrees": median(error[0] for error in errors) if errors else None,
+        "median_percent": median(error[1] for error in errors) if errors else None,
+        "median_seconds": median(row["seconds"] for row in rows),
+    }
+
+
+def _held_out(member: Member) -> Iterator[tuple[Path, float, list[float], np.ndarray]]:
+    """The photographs that a training did not see (nerfstudio's fractional split), or all of a half."""
+    frames = list(_frames(member.capture))
+    trained = (
+        set(np.linspace(0, len(frames) - 1, int(np.ceil(0.8 * len(frames))), dtype=int)) if member.held_out else set()
+    )
+    return (frame for number, frame in enumerate(frames) if number not in trained)
+
+
+def _frames(capture: Path) -> Iterator[tuple[Path, float, list[float], np.ndarray]]:
+    """File, focal length, lens and camera-to-world of every photograph, by name."""
+    meta = json.loads((capture / "transforms.json").read_text())
+    for frame in sorted(meta["frames"], key=lambda frame: frame["file_path"]):
+        lens = [frame.get(key, meta.get(key, 0.0)) for key in ("k1", "k2", "p1", "p2")]
+        focal = frame.get("fl_x", meta.get("fl_x"))
+        yield capture / frame["file_path"], float(focal), lens, np.array(frame["transform_matrix"])
+
+
+def _error(store: Store, member: Member, found: PhotoHit | None, pose: np.ndarray) -> tuple[float, float] | None:
+    """Degrees, and per cent of the scene's size; None where what was found has another frame."""
+    if found is None or found.camera_to_world is None or found.scene not in (member.name, f"{member.place}_a"):
+        return None
+    turn = Rotation.from_matrix(found.camera_to_world[:3, :3].T @ pose[:3, :3])
+    away = np.linalg.norm(found.camera_to_world[:3, 3] - pose[:3, 3])
+    size = extent(store.scene(found.scene).points.positions)
+    return float(np.degrees(turn.magnitude())), float(100 * away / size)
+
+
+def found_duplicates(store: Store, scenes: Sequence[Member]) -> dict[str, Any]:
+    """All pairs, ranked."""
+    by_name = {member.name: member for member in scenes}
+    truth = {
+        (a.name, b.name) for a, b in combinations(sorted(scenes, key=lambda one: one.name), 2) if a.place == b.place
+    }
+    compared = 0
+
+    def count(done: int, total: int) -> None:
+        nonlocal compared
+        compared = total
+
+    start = time.perf_counter()
+    ranked = duplicates(store, least=0.0, report=count)
+    seconds = time.perf_counter() - start
+    believed = duplicates(store)
+    hits, precisions, errors = 0, [], []
+    for rank, one in enumerate(ranked, start=1):
+        pair = (min(one.a, one.b), max(one.a, one.b))
+        if pair in truth:
+            hits += 1
+            precisions.append(hits / rank)
+            errors.append(_transform_error(one.a_to_b, by_name[one.a], by_name[one.b]))
+    right = [(min(one.a, one.b), max(one.a, one.b)) in truth for one in believed]
+    wrong = [one.score for one in ranked if (min(one.a, one.b), max(one.a, one.b)) not in truth]
+    return {
+        "true_pairs": len(truth),
+        "average_precision": sum(precisions) / max(len(truth), 1),
+        "believed": len(believed),
+        "believed_and_true": sum(right),
+        "least_score_of_true": min(one.score for one in ranked if (min(one.a, one.b), max(one.a, one.b)) in truth),
+        "greatest_score_of_false": max(wrong, default=0.0),
+        "compared": compared,
+        "all_pairs": len(scenes) * (len(scenes) - 1) // 2,
+        "seconds": seconds,
+        "median_degrees": median(error[0] for error in errors),
+        "median_scale_percent": median(error[1] for error in errors),
+        "largest_degrees": max(error[0] for error in errors),
+        "largest_scale_percent": max(error[1] for error in errors),
+    }
+
+
+def _transform_error(a_to_b: np.ndarray, a: Member, b: Member) -> tuple[float, float]:
+    """Degrees and per cent of scale by which a transform is off."""
+    true = _from_original(b) @ np.linalg.inv(_from_original(a))
+    scale, expected = (float(np.cbrt(np.linalg.det(one[:3, :3]))) for one in (a_to_b, true))
+    turn = Rotation.from_matrix((a_to_b[:3, :3] / scale).T @ (true[:3, :3] / expected))
+    return float(np.degrees(turn.magnitude())), abs(scale / expected - 1.0) * 100
+
+
+def _from_original(member: Member) -> np.ndarray:
+    """From the frame of the capture that a duplicate was made of."""
+    if not member.name.startswith("again_"):
+        return np.eye(4)
+    origin = load_ground_truth(member.capture).origin
+    assert origin is not None and origin.original_to_this is not None
+    return np.array(origin.original_to_this)
