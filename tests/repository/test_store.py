@@ -17,7 +17,7 @@ import pytest
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
 from condense_nerfstudio.keypoints.storage import as_files
-from condense_nerfstudio.repository import schema, store
+from condense_nerfstudio.repository import schema, store, upkeep
 from condense_nerfstudio.repository.embedding import embedding_card
 from condense_nerfstudio.repository.schema import LOG, POINTS, vectors_table
 from condense_nerfstudio.repository.store import Store
@@ -198,7 +198,8 @@ def worker(*arguments: object) -> subprocess.Popen[str]:
     """A process of its own; see worker.py."""
     command = [sys.executable, str(HERE / "worker.py"), *map(str, arguments)]
     path = os.pathsep.join((str(HERE.parent / "keypoints"), str(HERE.parents[1])))  # of this checkout
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
+    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **piped)
 
 
 def test_eight_writers_and_eight_readers_lose_nothing(tmp_path: Path) -> None:
@@ -238,3 +239,21 @@ def test_writers_killed_at_any_moment_leave_a_readable_store(tmp_path: Path) -> 
             after.scene(name)
     after.add([scene("last")])
     assert {"first", "last"} <= set(after.entries())
+
+
+def test_an_index_whose_building_was_killed_is_built_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = str(tmp_path / "repo")
+    Store(uri, create=True).add(scene(f"s{i}", i, 300) for i in range(4))
+    for delay in (0.0, 0.05, 0.2):
+        process = worker("index", uri)
+        assert process.stdout is not None and process.stdout.readline() == "begins\n"
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        after = Store(uri)
+        assert [len(after.scene(name).points) for name in after.entries()] == [300] * 4
+    monkeypatch.setattr(upkeep, "LEAST_INDEXED", 100)
+    after = Store(uri)
+    assert "indexed" in upkeep.index(after).tables.values() and upkeep.verify(after) == []

@@ -1,4 +1,4 @@
-"""A process that writes to a repository (`worker.py write URI NUMBER COUNT`) or reads from it (`... read URI STOP`).
+"""A process that works on a repository: `worker.py write URI NUMBER COUNT`, `read URI STOP`, or `index URI`.
 
 Run by tests with tests/keypoints on the path.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from scenes import make_scene  # pyright: ignore[reportMissingImports]
 
 from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.repository import upkeep
 from condense_nerfstudio.repository.store import Store
 
 
@@ -36,8 +37,18 @@ def read(uri: str, stop: Path) -> None:
         looks += 1
 
 
+def index(uri: str) -> None:
+    """Builds indexes, even of few vectors; says when it begins."""
+    upkeep.LEAST_INDEXED = 100
+    own = Store(uri)
+    print("begins", flush=True)
+    upkeep.index(own)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "write":
         write(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    elif sys.argv[1] == "index":
+        index(sys.argv[2])
     else:
         read(sys.argv[2], Path(sys.argv[3]))
