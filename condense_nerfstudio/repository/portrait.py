@@ -170,7 +170,7 @@ def _discs(
     pixel = view.size * view.depths(positions).clip(_NEAREST) / view.focal
     least, most = (share * image.width * pixel for share in (_SMALLEST, _LARGEST))
     radii = reach * points.scales[order].clip(least, most)
-    circles = radii[:, None, None] * (_CIRCLE @ _in_surface(points.normals[order]))
+    circles = radii[:, None, None] * (_CIRCLE @ surface_axes(points.normals[order]))
     outlines = view.pixels(positions[:, None] + circles).reshape(len(order), -1)
     colors = np.round(bright * points.colors[order] + (1.0 - bright) * np.array(GROUND)).astype(int)
     draw = ImageDraw.Draw(image)
@@ -178,7 +178,7 @@ def _discs(
         draw.polygon(outline, fill=tuple(color))
 
 
-def _in_surface(normals: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 2 3"]:
+def surface_axes(normals: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 2 3"]:
     """Two unit vectors across each normal."""
     first = np.cross(normals, np.eye(3)[np.abs(normals).argmin(axis=1)])
     first /= np.linalg.norm(first, axis=1, keepdims=True)
