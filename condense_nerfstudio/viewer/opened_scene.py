@@ -109,7 +109,7 @@ class OpenedScene:
             color, place = MARKS[number % len(MARKS)], raised[index]
             name = f"{NODE}/answer_{number}"
             draw.add_point_cloud(
-                name, place[None].astype(np.float32), color, 3.0 * POINT_SIZE * size, point_shape="circle"
+                name, place[None].astype(np.float32), color, 1.5 * POINT_SIZE * size, point_shape="circle"
             )
             draw.add_spline_catmull_rom(f"{name}/ring", place + rings[number], closed=True, line_width=4.0, color=color)
             draw.add_label(f"{name}/label", text, position=place + np.array([0.0, 0.0, _LABEL * size]))

@@ -114,7 +114,7 @@ class Repository(Part):
         self._store = store
         for control in (self.phrases, self.photograph, self.alike):
             control.visible = True
-        self.message.content = f"{count} scenes."
+        self.message.content = "1 scene." if count == 1 else f"{count} scenes."
 
     def _by_text(self, progress: Progress) -> None:
         self._forget()

@@ -216,7 +216,7 @@ def test_a_repository_is_asked_and_its_scene_is_shown(
     open_folder(shown, "Repository", "Open")
     field(shown, "Path").fill(str(tmp_path / "repo"))
     press(shown, "Open")
-    shown.get_by_text("1 scenes.").wait_for()
+    shown.get_by_text("1 scene.").wait_for()
     stage.panel.repository.slots[0].fill(TextHit("cave", 0.5, (Place("a cat", 0.5, (0.0, 0.0, 0.0), 3),)), "an answer")
     without = picture(shown)
     press(shown, "Show 1")
