@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
+    from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
+    from condense_nerfstudio.repository.photo_query import PhotoHit
+    from condense_nerfstudio.repository.photograph import Photograph
+    from condense_nerfstudio.repository.scene_query import SceneHit
     from condense_nerfstudio.repository.store import Store
+    from condense_nerfstudio.repository.text_query import TextHit
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Query:
     """With --text: name of the teacher whose features are searched, where scenes have several."""
     focal: float | None = None
     """With --image: its focal length in pixels; by default what its EXIF data tell, or else it is estimated."""
+    picture: Path | None = None
+    """A PNG file to draw the ranking into: a portrait of every scene, the best sixty at most, the answer marked."""
     json: bool = False
     """Print one JSON object with the query, its results, and the scenes that could not be searched."""
 
@@ -47,6 +54,10 @@ class Query:
             raise UserError("Nothing was asked: pass --text 'a cat', --image FILE or --scene FOLDER.")
         if len(asked) > 1:
             raise UserError(f"Both --{asked[0]} and --{asked[1]} were given: ask one after the other.")
+        if self.picture is not None:
+            from condense_nerfstudio.repository.ranking_picture import check_picture
+
+            check_picture(self.picture)
         from condense_nerfstudio.repository.store import Store
 
         ask = {"text": self._by_text, "image": self._by_image, "scene": self._by_scene}[asked[0]]
@@ -56,6 +67,7 @@ class Query:
         from condense_nerfstudio.repository.text_query import TextQuestions
 
         answer = TextQuestions(store, self.teacher).ask(self.text, self.top, self.negatives)
+        self._draw(store, ", ".join(self.text), answer.hits)
         results = [
             {
                 "scene": hit.scene,
@@ -77,7 +89,9 @@ class Query:
         from condense_nerfstudio.repository.photograph import read_photograph
 
         assert self.image is not None
-        answer = PhotoQuestions(store).ask(read_photograph(self.image), self.top, self.focal)
+        photograph = read_photograph(self.image)
+        answer = PhotoQuestions(store).ask(photograph, self.top, self.focal)
+        self._draw(store, self.image.name, answer.hits, photograph)
         results = [
             {
                 "scene": hit.scene,
@@ -98,7 +112,9 @@ class Query:
         from condense_nerfstudio.repository.scene_query import similar_scenes
 
         assert self.scene is not None
-        answer = similar_scenes(store, read_condensed_scene(self.scene), self.top)
+        scene = read_condensed_scene(self.scene)
+        answer = similar_scenes(store, scene, self.top)
+        self._draw(store, f"Scenes like {scene.id}", answer.hits, scene)
         results = [
             {
                 "scene": hit.scene,
@@ -112,6 +128,19 @@ class Query:
             for hit in answer.hits
         ]
         return {"query": {"scene": str(self.scene)}, "results": results, "left_out": list(answer.left_out)}
+
+    def _draw(
+        self,
+        store: Store,
+        question: str,
+        hits: Sequence[TextHit | PhotoHit | SceneHit],
+        asked: Photograph | CondensedScene | None = None,
+    ) -> None:
+        """Draws the ranking where that is wanted."""
+        if self.picture is not None:
+            from condense_nerfstudio.repository.ranking_picture import Ranked, ranking_picture, write_picture
+
+            write_picture(self.picture, ranking_picture(store, question, [Ranked.of(hit) for hit in hits], asked))
 
     def show(self, result: Mapping[str, Any]) -> None:
         """Prints a line for every scene, and with several phrases for every place."""

@@ -13,6 +13,7 @@ from condense_nerfstudio.viewer.click import Click
 from condense_nerfstudio.viewer.colors import Colors
 from condense_nerfstudio.viewer.place import Place
 from condense_nerfstudio.viewer.points import Points
+from condense_nerfstudio.viewer.repository import Repository
 from condense_nerfstudio.viewer.session import Session, escaped
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Panel(ViewerElement[bool]):
-    """Ask, click, colours, key points and regions, in folders of viser's own controls.
+    """Ask, click, colours, key points, regions and a repository, in folders of viser's own controls.
 
     One element, not one for each control: nerfstudio sorts elements by name, has no text or progress among them, and
     runs their callbacks while it holds the lock for which training and rendering wait.
@@ -39,6 +40,7 @@ class Panel(ViewerElement[bool]):
         self.click = Click(self.session, also=self.points.pick)
         self.colors = Colors(self.session)
         self.place = Place(self.session)
+        self.repository = Repository(self.session)
         self.session.on_show += [self.colors.follow, self.points.follow]
         self._prepared = False
 
@@ -55,6 +57,7 @@ class Panel(ViewerElement[bool]):
             "Click": self.click,
             "Region": self.place,
             "Key points": self.points,
+            "Repository": self.repository,
         }
         for label, part in parts.items():
             with gui.add_folder(label, expand_by_default=label in ("Ask", "Picture")):

@@ -54,11 +54,7 @@ class Points(Part):
             control.on_update(lambda event: self.draw())
 
     def _condense(self, progress: Progress) -> None:
-        from condense_nerfstudio.scene.condensation import condense_scene  # late: most viewers never need its libraries
-        from condense_nerfstudio.scene.posed_scene import TrainedScene
-
-        progress("Detections", 0.0)
-        scene = condense_scene(TrainedScene(self.session.pipeline), MOST_POINTS, "viewer", progress=progress)
+        scene = condensed(self.session, MOST_POINTS, progress)
         self._scene = scene
         self.message.content = f"{len(scene.points)} key points. With *Click to ask*, click on one."
         for control in (self.shown, self.count, self.coloring):
@@ -145,6 +141,24 @@ class Points(Part):
         }
         rows.update({f"{card.name} ({card.role})": f"{card.dim} numbers" for card in self._scene.teachers})
         return "\n\n".join(f"**{escaped(name)}**: {escaped(value)}" for name, value in rows.items())
+
+
+def condensed(session: Session, count: int, progress: Progress) -> CondensedScene:
+    """Condenses the scene on show as it is now.
+
+    Args:
+        session: of the viewer.
+        count: how many key points to keep at most.
+        progress: told of the progress.
+
+    Raises:
+        UserError: no points were found.
+    """
+    from condense_nerfstudio.scene.condensation import condense_scene  # late: most viewers never need its libraries
+    from condense_nerfstudio.scene.posed_scene import TrainedScene
+
+    progress("Detections", 0.0)
+    return condense_scene(TrainedScene(session.pipeline), count, "viewer", progress=progress)
 
 
 def nearest_to_ray(

@@ -17,7 +17,11 @@ import pytest
 import viser.transforms as vtf
 from PIL import Image
 
+from condense_nerfstudio.repository.store import Store
+from condense_nerfstudio.repository.text_query import Place, TextHit
+
 from ..commands import BIN, free_port
+from ..keypoints.scenes import make_scene
 from .conftest import Stage
 
 if TYPE_CHECKING:
@@ -203,6 +207,24 @@ def test_key_points_are_found_shown_and_hidden(stage: Stage, shown: Page, screen
     assert until(lambda: changed() < many / 2)
     tick(shown, "Show")
     assert until(lambda: not stage.panel.points.shown.value)
+
+
+def test_a_repository_is_asked_and_its_scene_is_shown(
+    stage: Stage, shown: Page, tmp_path: Path, screenshots: Path
+) -> None:
+    Store(tmp_path / "repo", create=True).add([make_scene(200, id="cave")])
+    open_folder(shown, "Repository", "Open")
+    field(shown, "Path").fill(str(tmp_path / "repo"))
+    press(shown, "Open")
+    shown.get_by_text("1 scene.").wait_for()
+    stage.panel.repository.slots[0].fill(TextHit("cave", 0.5, (Place("a cat", 0.5, (0.0, 0.0, 0.0), 3),)), "an answer")
+    without = picture(shown)
+    press(shown, "Show 1")
+    shown.get_by_role("button", name="Hide", exact=True).wait_for()
+    assert until(lambda: int((np.abs(picture(shown) - without).max(axis=2) > 60).sum()) > 500)
+    shown.screenshot(path=screenshots / "repository.png")
+    press(shown, "Hide")
+    assert until(lambda: stage.panel.repository._opened._node is None)
 
 
 def test_colours_are_refitted_to_what_the_browser_sees(stage: Stage, shown: Page) -> None:
