@@ -1,6 +1,8 @@
 """The collection that benchmarks/repository.py asks: demo scenes, duplicates, near misses, halves of real captures.
 
-Everything is made where it is not there: scenes, trainings of condense-lite, condensed scenes.
+Everything is made where it is not there: scenes, trainings, condensed scenes. Most scenes are trained with
+condense-lite; some are NeRFs without features, condensed with `condense embed` and the backbone that ships, which has
+been trained on them: a repository holds scenes of every origin.
 """
 
 from __future__ import annotations
@@ -13,23 +15,33 @@ from pathlib import Path
 
 from halves import demo_capture, halve
 
+from condense_nerfstudio.backbone.embed_job import embed
+from condense_nerfstudio.backbone.settings import EmbedConfig
 from condense_nerfstudio.demo.generate import Options, generate_scenes
 from condense_nerfstudio.keypoints.storage import write_condensed_scene
 from condense_nerfstudio.scene.condensation import condense_scene
 from condense_nerfstudio.scene.load import load_scene
 from condense_nerfstudio.scene.posed_scene import TrainedScene
 
-SEEDS = (101, 102, 103, 201, 202, 203, 204, 301, 302, 303, 304, 305, 306)
+SEEDS = (101, 102, 103, 201, 202, 203, 204)
 HELD_OUT = {
     "photographs": ("cup of coffee", "motorcycle", "moon", "retina"),
     "solids": ("torus", "vase"),
 }
 """Of the rooms that no shipped weights have seen; many of them share their photographs."""
+EMBEDDED = {
+    "photographs": ("cat", "astronaut", "rocket", "photographer", "coins", "galaxies", "tissue"),
+    "solids": ("box", "sphere", "cylinder", "cone", "ziggurat"),
+}
+"""Of the NeRFs without features."""
 DUPLICATES = ("held_000", "demo_101", "demo_103", "demo_201", "demo_203", "held_003")
 NEAR_MISSES = ("held_000", "demo_101", "demo_102", "demo_201", "demo_202", "held_001", "held_004")
 DEMO_HALVES = (7, 31, 57)
 REAL = ("fox", "fountain_p11", "7scenes_rgbd", "lund", "sceaux_castle", "herz_jesus_p8")
 STEPS = 1000
+WITHOUT_FEATURES = [
+    word for part in ("visual", "language", "detector") for word in (f"--pipeline.datamanager.{part}.name", "none")
+]
 NUM_KEYPOINTS = 512
 
 
@@ -44,6 +56,8 @@ class Member:
     held_out: bool
     """Whether its training leaves out every fifth photograph."""
     real: bool = False
+    embedded: bool = False
+    """Whether it is a NeRF without features."""
 
 
 def members(work: Path, data: Path) -> list[Member]:
@@ -53,7 +67,12 @@ def members(work: Path, data: Path) -> list[Member]:
     if not held.exists():
         generate_scenes(held, Options(count=8, seed=900, **HELD_OUT))
     demos |= {f"held_{i:03}": held / f"scene_{i:03}" for i in range(8)}
+    nerfs = work / "scenes/nerfs"
+    if not nerfs.exists():
+        generate_scenes(nerfs, Options(count=8, seed=500, **EMBEDDED))
     found = [Member(name, name, capture, True) for name, capture in demos.items()]
+    for i in range(8):
+        found.append(Member(f"nerf_{i:03}", f"nerf_{i:03}", nerfs / f"scene_{i:03}", False, embedded=True))
     for i, name in enumerate(DUPLICATES):
         options = Options(count=1, seed=400 + i, duplicate_of=demos[name])
         found.append(Member(f"again_{name}", name, _made(work, f"again_{name}", options), True))
@@ -80,7 +99,9 @@ def _halves(capture: Path, work: Path, name: str, real: bool) -> list[Member]:
 def condensed(member: Member, work: Path) -> Path:
     """The condensed scene of a member; trained and condensed where it is not there."""
     folder = work / "condensed" / member.name
-    if not folder.exists():
+    if member.embedded and not folder.exists():
+        embed(EmbedConfig(_trained(member, work), folder, num_keypoints=NUM_KEYPOINTS), member.name)
+    elif not folder.exists():
         pipeline = load_scene(_trained(member, work))
         pipeline.datamanager.config.cache_dir = work / "cache"
         scene = condense_scene(TrainedScene(pipeline), NUM_KEYPOINTS, member.name)
@@ -98,7 +119,8 @@ def _trained(member: Member, work: Path) -> Path:
             str(Path(sys.executable).parent / "ns-train"), "condense-lite", "--data", str(member.capture),
             "--vis", "tensorboard", "--output-dir", str(work / "trainings"), "--experiment-name", member.name,
             "--timestamp", "run", "--steps-per-save", "100000", "--steps-per-eval-image", "100000",
-            "--max-num-iterations", str(STEPS), "nerfstudio-data", *split,
+            "--max-num-iterations", str(STEPS), *(WITHOUT_FEATURES if member.embedded else ()),
+            "nerfstudio-data", *split,
         ]  # fmt: skip
         subprocess.run(command, check=True, stdout=sys.stderr)
     return run / "config.yml"

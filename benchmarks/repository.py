@@ -3,8 +3,8 @@
     python benchmarks/repository.py --data ../shared/data --output benchmarks/results/repository.json
 
 The collection (collection.py) has single demo rooms, duplicates (other cameras, frame, scale, exposure), near misses
-(the same objects elsewhere), and two halves of each of three demo rooms and of the real captures. Scenes are trained
-and condensed where that was not done; --only-present measures those that are there. What is measured:
+(the same objects elsewhere), NeRFs without features, and two halves of each of three demo rooms and of the real
+captures. What is not there is trained and condensed; --only-present measures what is there:
 
 text        phrases of every object, alone and two joined: does the first scene hold it, is the place in its box?
 photographs held-out photographs of single rooms, and those of the halves b, asked of a repository without these halves
@@ -31,7 +31,7 @@ from condense_nerfstudio.files import write_json
 from condense_nerfstudio.keypoints.storage import read_condensed_scene
 from condense_nerfstudio.repository.store import Store
 
-UNKNOWN = {"count": 12, "seed": 700, "num_views": 6}
+UNKNOWN = Options(count=12, seed=700, num_views=6)
 """Demo rooms that are not in the collection; they share their photographs and textures with those that are."""
 
 
@@ -46,10 +46,10 @@ def measure(scenes: Sequence[Member], work: Path, folder: Path) -> dict[str, Any
     """All measures."""
     everything = repository(folder, scenes, work)
     rooms = [member for member in scenes if not member.real]
-    without_b = [member for member in scenes if member.held_out or member.name.endswith("_a")]
+    without_b = [member for member in scenes if not member.name.endswith("_b")]
     unknown = work / "scenes/unknown"
     if not unknown.exists():
-        generate_scenes(unknown, Options(**UNKNOWN))
+        generate_scenes(unknown, UNKNOWN)
     elsewhere = {
         member.place: [other for other in without_b if other.place != member.place]
         for member in scenes
