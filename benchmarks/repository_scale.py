@@ -168,8 +168,9 @@ def added(repository: Path, scenes: int) -> dict[str, float]:
             making += time.perf_counter() - start
             yield scene
 
+    store = Store(repository, create=True)
     start = time.perf_counter()
-    Store(repository, create=True).add(made())
+    store.add(made())
     return {"scenes_per_second": scenes / (time.perf_counter() - start - making)}
 
 
@@ -208,7 +209,7 @@ def recalled(repository: Path, scenes: int) -> dict[str, float]:
     """The share of the exact twin's ten best that is found: key points near phrases and photographs, and scenes."""
     store = speaking_store(repository)
     questions = TextQuestions(store)
-    words, seen = Speaker().encode_text(phrases(100, 9)).numpy(), np.concatenate(photographs(2, scenes, 10))
+    words, seen = Speaker().encode_text(phrases(60, 9)).numpy(), photographs(1, scenes, 10)[0]
     told = {}
     for name, space, queries in (
         ("language", teacher_spaces(store, "language", None)[0], words),
@@ -217,7 +218,7 @@ def recalled(repository: Path, scenes: int) -> dict[str, float]:
         pair = [nearest(store, space.card, space.entries, queries, 10, exact=exact) for exact in (False, True)]
         told[name] = overlap(*(names(found) for found in pair))
     answers = [
-        [[hit.scene for hit in questions.ask([one], top=10, exact=exact).hits] for one in phrases(20, 11)]
+        [[hit.scene for hit in questions.ask([one], top=10, exact=exact).hits] for one in phrases(15, 11)]
         for exact in (False, True)
     ]
     return {**told, "scenes": overlap(*answers)}
