@@ -11,14 +11,16 @@ are found, and then the points of five scenes are read: geometry comes on top.
 
 Recalls are against the exact twin, which compares everything. The baseline is what one would do by hand: all vectors in
 memory, and one product of matrices. Every measurement has a process of its own. Times are medians unless they say p99.
+Repositories are kept in --work and not made again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -39,9 +41,9 @@ from condense_nerfstudio.repository.spaces import detector_spaces, teacher_space
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.text_query import TextQuestions
 from condense_nerfstudio.repository.upkeep import index
-from condense_nerfstudio.repository.vectors import Neighbours, nearest
+from condense_nerfstudio.repository.vectors import nearest
 
-KEYPOINTS, CONCEPTS, WORDS, SHOWN = 256, 3000, 20_000, 12
+KEYPOINTS, CONCEPTS, WORDS, SHOWN, AT_ONCE = 256, 3000, 20_000, 12, 320
 DETECTOR = DetectorCard("xfeat", "made up", 64, {"name": "xfeat"})
 VISUAL = TeacherCard("efficientnet", "made up", 112, "visual", {"name": "efficientnet"})
 LANGUAGE = TeacherCard("conse", "made up", 384, "language", {"name": "conse"})
@@ -70,6 +72,7 @@ class Directions:
 LOCAL = Directions(DETECTOR.dim, WORDS, 0.9, 1)
 SEEN = Directions(VISUAL.dim, CONCEPTS, 0.5, 2)
 SAID = Directions(LANGUAGE.dim, CONCEPTS, 1.0, 3)
+COMMON = SAID.words.mean(axis=0)
 
 
 class Speaker:
@@ -85,14 +88,12 @@ class Speaker:
 
     def encode_text(self, phrases: list[str]) -> torch.Tensor:
         """Unit vectors, (phrases, dim)."""
-        return torch.from_numpy(np.concatenate([self._encoded(phrase) for phrase in phrases]))
-
-    def _encoded(self, phrase: str) -> np.ndarray:
-        concept, _, wording = phrase.partition(" of ")
-        if not wording:
-            return unit(SAID.words.mean(axis=0) + 0.3 * SAID.noise(np.random.default_rng(list(phrase.encode())), 1))
-        noise = SAID.noise(np.random.default_rng([int(concept), int(wording)]), 1)
-        return unit(SAID.words[int(concept)] + 0.5 * noise)
+        vectors = []
+        for phrase in phrases:
+            noise = SAID.noise(np.random.default_rng(list(phrase.encode())), 1)[0]
+            concept, _, wording = phrase.partition(" of ")
+            vectors.append(SAID.words[int(concept)] + 0.5 * noise if wording else COMMON + 0.3 * noise)
+        return torch.from_numpy(unit(np.stack(vectors)))
 
 
 def made_up(number: int) -> CondensedScene:
@@ -117,10 +118,8 @@ def made_up(number: int) -> CondensedScene:
         descriptors=unit(words + 0.35 * LOCAL.noise(random, KEYPOINTS)).astype(np.float16),
         features=features,
     )
-    return CondensedScene(
-        id=f"scene-{number:05}", name="Made up", units="dataset", world_to_nerf=np.eye(4, dtype=np.float32),
-        teachers=(VISUAL, LANGUAGE), detector=DETECTOR, creation={"program": "repository_scale.py"}, points=points,
-    )  # fmt: skip
+    own_id, frame, creation = f"scene-{number:05}", np.eye(4, dtype=np.float32), {"program": "repository_scale.py"}
+    return CondensedScene(own_id, "Made up", "dataset", frame, (VISUAL, LANGUAGE), DETECTOR, creation, points)
 
 
 def phrases(count: int, seed: int) -> list[str]:
@@ -132,11 +131,8 @@ def phrases(count: int, seed: int) -> list[str]:
 def photographs(count: int, scenes: int, seed: int) -> list[np.ndarray]:
     """Descriptors of 64 points of a scene each, seen anew; (64, dim)."""
     random = np.random.default_rng(seed)
-    found = []
-    for number in random.integers(scenes, size=count):
-        chosen = made_up(int(number)).points.descriptors[random.choice(KEYPOINTS, 64, replace=False)]
-        found.append(unit(chosen.astype(np.float32) + 0.3 * LOCAL.noise(random, 64)))
-    return found
+    shown = [made_up(int(number)).points.descriptors for number in random.integers(scenes, size=count)]
+    return [unit(random.permutation(one)[:64].astype(np.float32) + 0.3 * LOCAL.noise(random, 64)) for one in shown]
 
 
 def speaking_store(repository: Path) -> Store:
@@ -146,38 +142,41 @@ def speaking_store(repository: Path) -> Store:
 
 
 def timed(calls: Sequence[Callable[[], object]]) -> dict[str, float]:
-    """Milliseconds of the first of several calls, and of those after a few more."""
-    milliseconds = []
+    """Milliseconds of the first of several calls, of those after a few more, and of processors at work for each."""
+    milliseconds, begun = [], time.process_time()
     for call in calls:
         start = time.perf_counter()
         call()
         milliseconds.append(1000 * (time.perf_counter() - start))
+    used = 1000 * (time.process_time() - begun) / len(calls)
     warm = milliseconds[len(calls) // 10 :]
-    return {"first": milliseconds[0], "p50": median(warm), "p99": float(np.quantile(warm, 0.99))}
+    told = {"first": milliseconds[0], "least": min(warm), "p50": median(warm), "p99": float(np.quantile(warm, 0.99))}
+    return {**told, "processor": used}
 
 
-def added(repository: Path, scenes: int) -> dict[str, float]:
-    """Adds the scenes; what making them up takes does not count."""
-    making = 0.0
-
-    def made() -> Iterator[CondensedScene]:
-        nonlocal making
-        for number in range(scenes):
-            start = time.perf_counter()
-            scene = made_up(number)
-            making += time.perf_counter() - start
-            yield scene
-
+def made(repository: Path, scenes: int) -> dict[str, Any]:
+    """Adds the scenes and indexes them; what making them up takes does not count."""
+    store, making, start = Store(repository, create=True), 0.0, time.perf_counter()
+    for first in range(0, scenes, AT_ONCE):
+        begun = time.perf_counter()
+        batch = [made_up(number) for number in range(first, min(first + AT_ONCE, scenes))]
+        making += time.perf_counter() - begun
+        store.add(batch)
+    adding, added = time.perf_counter() - start - making, kilobytes(repository)
     start = time.perf_counter()
-    Store(repository, create=True).add(made())
-    return {"scenes_per_second": scenes / (time.perf_counter() - start - making)}
+    index(store)
+    return {
+        "load_average": os.getloadavg(),
+        "scenes_per_second": scenes / adding,
+        "kilobytes_a_scene": added / scenes,
+        "index_seconds": time.perf_counter() - start,
+        "kilobytes_a_scene_indexed": kilobytes(repository) / scenes,
+    }
 
 
-def indexed(repository: Path, scenes: int) -> dict[str, float]:
-    """Indexes the repository."""
-    start = time.perf_counter()
-    index(Store(repository))
-    return {"seconds": time.perf_counter() - start}
+def kilobytes(folder: Path) -> float:
+    """What a folder holds."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1000
 
 
 def asked(repository: Path, scenes: int) -> dict[str, Any]:
@@ -188,10 +187,6 @@ def asked(repository: Path, scenes: int) -> dict[str, Any]:
     questions = TextQuestions(store)
     space = detector_spaces(store)[0]
     opening = time.perf_counter() - start
-    told: dict[str, Any] = {"opening_seconds": opening}
-    told["text_ms"] = timed([lambda one=one: questions.ask([one]) for one in phrases(300, 5)])
-    both = list(zip(phrases(100, 6), phrases(100, 7), strict=True))
-    told["two_phrases_ms"] = timed([lambda two=two: questions.ask(two) for two in both])
 
     def photo(queries: np.ndarray) -> None:
         found = nearest(store, space.card, space.entries, queries, 11)
@@ -200,37 +195,38 @@ def asked(repository: Path, scenes: int) -> dict[str, Any]:
         for table, column in ((POINTS, "position"), (vectors_table(space.card), "vector")):
             store.rows_of(table, entries, ["generation", "index", column])
 
-    told["photo_ms"] = timed([lambda one=one: photo(one) for one in photographs(50, scenes, 8)])
-    return {**told, "memory_mb": {"started": before, "asked": anonymous_megabytes()}}
+    both = zip(phrases(100, 6), phrases(100, 7), strict=True)
+    return {
+        "opening_seconds": opening,
+        "text_ms": timed([lambda one=one: questions.ask([one]) for one in phrases(300, 5)]),
+        "two_phrases_ms": timed([lambda two=two: questions.ask(two) for two in both]),
+        "photo_ms": timed([lambda one=one: photo(one) for one in photographs(50, scenes, 8)]),
+        "memory_mb": {"started": before, "asked": anonymous_megabytes()},
+    }
 
 
 def recalled(repository: Path, scenes: int) -> dict[str, float]:
     """The share of the exact twin's ten best that is found: key points near phrases and photographs, and scenes."""
     store = speaking_store(repository)
-    questions = TextQuestions(store)
-    words, seen = Speaker().encode_text(phrases(100, 9)).numpy(), np.concatenate(photographs(2, scenes, 10))
-    told = {}
+    questions, told = TextQuestions(store), {}
+    words = Speaker().encode_text(phrases(60, 9)).numpy()
     for name, space, queries in (
         ("language", teacher_spaces(store, "language", None)[0], words),
-        ("descriptors", detector_spaces(store)[0], seen),
+        ("descriptors", detector_spaces(store)[0], photographs(1, scenes, 10)[0]),
     ):
-        pair = [nearest(store, space.card, space.entries, queries, 10, exact=exact) for exact in (False, True)]
-        told[name] = overlap(*(names(found) for found in pair))
-    answers = [
-        [[hit.scene for hit in questions.ask([one], top=10, exact=exact).hits] for one in phrases(20, 11)]
+        some, right = (nearest(store, space.card, space.entries, queries, 10, exact=exact) for exact in (False, True))
+        told[name] = overlap(some.scenes * KEYPOINTS + some.keypoints, right.scenes * KEYPOINTS + right.keypoints)
+    some, right = (
+        [[hit.scene for hit in questions.ask([one], top=10, exact=exact).hits] for one in phrases(15, 11)]
         for exact in (False, True)
-    ]
-    return {**told, "scenes": overlap(*answers)}
+    )
+    return {**told, "scenes": overlap(some, right)}
 
 
-def names(found: Neighbours) -> list[list[tuple[int, int]]]:
-    """What was found for each query: scene and key point."""
-    return [list(zip(*row, strict=True)) for row in zip(found.scenes.tolist(), found.keypoints.tolist(), strict=True)]
-
-
-def overlap(some: Sequence[Sequence[Any]], right: Sequence[Sequence[Any]]) -> float:
+def overlap(some: Iterable[Iterable[Any]], right: Iterable[Iterable[Any]]) -> float:
     """The mean share of what is right that was found."""
-    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(some, right, strict=True)]))
+    pairs = [(set(a), set(b)) for a, b in zip(some, right, strict=True)]
+    return float(np.mean([len(a & b) / len(b) for a, b in pairs]))
 
 
 def by_hand(repository: Path, scenes: int) -> dict[str, Any]:
@@ -238,11 +234,8 @@ def by_hand(repository: Path, scenes: int) -> dict[str, Any]:
     before = anonymous_megabytes()
     start = time.perf_counter()
     store = Store(repository)
-    words, seen = (
-        array(store.table(vectors_table(card)).search().select(["vector"]).limit(None).to_arrow(), "vector")
-        for card in (LANGUAGE, DETECTOR)
-    )
-    words, seen = words.astype(np.float32), seen.astype(np.float32)
+    tables = [store.table(vectors_table(card)).search().select(["vector"]).limit(None) for card in (LANGUAGE, DETECTOR)]
+    words, seen = (array(table.to_arrow(), "vector").astype(np.float32) for table in tables)
     loading = time.perf_counter() - start
 
     def ten_best(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -263,20 +256,6 @@ def alone(measure: Callable[[Path, int], dict[str, Any]], repository: Path, scen
         return pool.submit(measure, repository, scenes).result()
 
 
-def measured(repository: Path, scenes: int) -> dict[str, Any]:
-    """All measurements of a repository of so many scenes."""
-
-    def kilobytes_a_scene() -> float:
-        return sum(file.stat().st_size for file in repository.rglob("*") if file.is_file()) / scenes / 1000
-
-    told: dict[str, Any] = {"scenes": scenes, "load_average": os.getloadavg()}
-    told["adding"] = {**alone(added, repository, scenes), "kilobytes_a_scene": kilobytes_a_scene()}
-    told["indexing"] = {**alone(indexed, repository, scenes), "kilobytes_a_scene": kilobytes_a_scene()}
-    for name, measure in (("asking", asked), ("recall_at_10", recalled), ("numpy", by_hand)):
-        told[name] = alone(measure, repository, scenes)
-    return told
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, nargs="+", default=[100, 1000, 10_000])
@@ -286,11 +265,17 @@ def main() -> None:
     runs = []
     for scenes in options.scenes:
         repository = options.work / f"scenes_{scenes}"
-        rmtree(repository, ignore_errors=True)
-        runs.append(measured(repository, scenes))
-        about = {"keypoints_a_scene": KEYPOINTS, "processors": os.cpu_count(), "noise": "shared machine"}
+        if not (kept := repository.with_suffix(".json")).exists():
+            rmtree(repository, ignore_errors=True)
+            write_json(kept, alone(made, repository, scenes))
+        run = {"scenes": scenes, "load_average": os.getloadavg(), "made": json.loads(kept.read_text())}
+        runs.append(run | {one.__name__: alone(one, repository, scenes) for one in (asked, recalled, by_hand)})
+        about = {
+            "keypoints_a_scene": KEYPOINTS,
+            "processors": os.cpu_count(),
+            "machine": "shared and noisy: see the load averages",
+        }
         write_json(options.output, {**about, "runs": runs})
-        print(runs[-1], flush=True)
 
 
 if __name__ == "__main__":

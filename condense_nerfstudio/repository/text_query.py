@@ -23,8 +23,8 @@ from condense_nerfstudio.teachers.registry import load_language_teacher
 from condense_nerfstudio.teachers.relevancy import relevancy
 from condense_nerfstudio.teachers.text import checked_phrases
 
-_CANDIDATES = 2000
-"""Key points of a large repository that are looked at for a phrase."""
+_CANDIDATES = 1000
+"""Key points of a large repository that are looked at for a phrase; twice as many where several must be answered."""
 FEW = 5
 """Key points that speak for a scene together: one stray point does not win."""
 NEAR = 0.05
@@ -104,7 +104,8 @@ class TextQuestions:
         space = self._space
         # What beats neutral phrases lies this way, rather than where the phrase itself is: features share a mean.
         ahead = (words - beaten.mean(dim=0)).cpu().numpy()
-        found = candidates(self._store, space.card, space.entries, ahead, _CANDIDATES, exact)
+        most = _CANDIDATES * min(len(asked), 2)
+        found = candidates(self._store, space.card, space.entries, ahead, most, exact)
         scores = relevancy(
             torch.from_numpy(found.values).to(words), words, beaten, self._teacher.relevancy_temperature
         ).cpu().numpy()  # fmt: skip

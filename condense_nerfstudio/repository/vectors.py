@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 
-_PROBES = 20
-"""Partitions of an index that are searched."""
+_PROBES = 80
+"""Lists of an index that are looked at for a query: those whose centres are nearest to it."""
+_REFINED = 2
+"""Times as many neighbours as are wanted are compared once more by their own numbers: an index keeps bytes."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ def candidates(
     if exact or table.count_rows() < LEAST_INDEXED:
         rows = table.search().select(columns).limit(None).to_arrow()
     else:
-        found = [_search(table, query.astype(np.float32)).select(columns).limit(most).to_arrow() for query in queries]
-        rows = pa.concat_tables(found)
+        found = [_search(table, query.astype(np.float32)).select([*columns, "_distance"]) for query in queries]
+        rows = pa.concat_tables([search.limit(most).to_arrow() for search in found])
     scenes, keypoints = scenes_of(rows, entries), array(rows, "index").astype(np.int64)
     # Rows of what was replaced or removed, and what several queries found.
     _, first = np.unique(scenes << 32 | keypoints, return_index=True)
@@ -121,8 +123,10 @@ def nearest(
     if exact or table.count_rows() < LEAST_INDEXED:
         return exactly_nearest(candidates(store, card, entries, queries, count, exact=True), queries, count)
     batch: Any = [query.astype(np.float32) for query in queries]
-    rows = _search(table, batch).select(["generation", "index", "_distance"]).limit(count).to_arrow()
-    asked = rows["query_index"].to_numpy()
+    search = _search(table, batch).refine_factor(_REFINED).select(["generation", "index", "_distance"])
+    rows = search.limit(count).to_arrow()
+    # LanceDB numbers queries only where there are several.
+    asked = rows["query_index"].to_numpy() if len(queries) > 1 else np.zeros(len(rows), dtype=np.int64)
     found = Neighbours.nothing(len(queries), count)
     order = np.lexsort((rows["_distance"].to_numpy(), asked))
     asked = asked[order]
@@ -156,5 +160,5 @@ def exactly_nearest(vectors: Vectors, queries: Float[np.ndarray, "q c"], count: 
 
 def _search(table: Table, query: Any) -> LanceVectorQueryBuilder:
     """A search for a vector, or several; the distance is named, since without an index LanceDB takes the Euclidean."""
-    builder: Any = table.search(query)
+    builder: Any = table.search(query, vector_column_name="vector")
     return builder.distance_type("cosine").nprobes(_PROBES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,3 +69,30 @@ def test_many_vectors_are_indexed_and_an_index_that_is_behind_is_told(
     assert all(("misses 300 of 1500 rows" in fault["fault"]) != (fault["table"] in of_scenes) for fault in faults)
     index(repository)
     assert verify(repository) == [] and repository.scene("late").id == "late"
+
+
+def test_an_index_is_built_anew_when_much_was_added(repository: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "LEAST_INDEXED", 1000)
+    index(repository)
+    built: list[str] = []
+    kind = type(repository.table(POINTS))
+    build = kind.create_index
+
+    def watched(table: Any, column: str, **options: Any) -> None:
+        built.append(column)
+        build(table, column, **options)
+
+    monkeypatch.setattr(kind, "create_index", watched)
+    repository.add([make_scene(300, 8, id="little")])
+    index(repository)
+    assert built == [] and verify(repository) == []
+    repository.add([make_scene(800, 9, id="much")])
+    index(repository)
+    assert built == ["vector"] * len(repository.vector_tables()) and verify(repository) == []
+
+
+def test_points_of_a_scene_are_found_by_an_index(repository: Store) -> None:
+    index(repository)
+    for name in repository.table_names() - {LOG}:
+        plan = repository.table(name).search().where("generation = 'x'").explain_plan()
+        assert "ScalarIndexQuery" in plan
