@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import DetectorCard
 from condense_nerfstudio.repository.embedding import embedding, embedding_card
 from condense_nerfstudio.repository.rows import array, embedding_rows
@@ -25,8 +26,13 @@ def bring_up_to_date(store: Store) -> None:
     log = store.table(LOG)
     for version in range(checked_version(store.uri, log.schema), VERSION):
         MIGRATIONS[version](store)
-        with store.writing():
+        try:
             log.update_field_metadata({"path": "id", "metadata": {VERSION_KEY: str(version + 1)}})
+        except (OSError, RuntimeError) as error:
+            if checked_version(store.uri, log.schema) <= version:  # no other process has done it meanwhile
+                raise UserError(
+                    f"Repository {store.uri} cannot be brought up to date: make room there, or mend its rights."
+                ) from error
 
 
 def add_embeddings(store: Store) -> None:

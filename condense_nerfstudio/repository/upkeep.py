@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import SCENE_FILE
 from condense_nerfstudio.keypoints.storage import as_files
-from condense_nerfstudio.repository.schema import LOG
+from condense_nerfstudio.repository.embedding import embedding_card
+from condense_nerfstudio.repository.schema import LOG, vectors_table
 from condense_nerfstudio.repository.store import Store
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def verify(store: Store, report: Callable[[str], None] = lambda scene: None) -> 
             hashes = {file: hashlib.sha256(files[file]).hexdigest() for file in entry.told["files"]}
             if hashes != entry.told["files"] or files[SCENE_FILE].decode() != entry.header:
                 faults.append({"scene": name, "fault": "its contents do not match their SHA-256"})
+            if len(store.rows(vectors_table(embedding_card(entry.networks[0])), entry, ["index"])) != 1:
+                faults.append({"scene": name, "fault": "it is not embedded: add it again"})
         except (UserError, ValueError, LookupError, TypeError) as error:
             faults.append({"scene": name, "fault": str(error)})
         report(name)

@@ -8,14 +8,14 @@ from jaxtyping import Float
 from condense_nerfstudio.keypoints.condensed_scene import DetectorCard
 from condense_nerfstudio.repository.spaces import Space
 from condense_nerfstudio.repository.store import Store
-from condense_nerfstudio.repository.upkeep import LEAST_INDEXED
 from condense_nerfstudio.repository.vectors import Neighbours, nearest
 
 _NEIGHBOURS = 11
 """Nearest vectors that are looked at for each descriptor; the last one tells how near anything is."""
+_LARGE = 50_000
+"""Descriptors of a repository from which its index is asked, and not each of them compared."""
 _ASKED, _ASKED_OF_LARGE = 1000, 64
-"""Descriptors that vote, the best first: in a small repository all are compared at once, in a large one each asks an
-index."""
+"""Descriptors that vote, the best first: comparing is cheap for many at once, an index takes one after another."""
 
 
 def votes(
@@ -38,9 +38,9 @@ def votes(
     Returns:
         A number for each of the space's entries; 0 for those that look like nothing of it.
     """
-    large = sum(entry.count for entry in space.entries) >= LEAST_INDEXED and not exact
+    large = sum(entry.count for entry in space.entries) >= _LARGE and not exact
     asked = descriptors[: _ASKED_OF_LARGE if large else _ASKED]
-    found = nearest(store, space.card, space.entries, asked.astype(np.float32), _NEIGHBOURS, exact)
+    found = nearest(store, space.card, space.entries, asked.astype(np.float32), _NEIGHBOURS, exact=not large)
     return counted(found, len(space.entries)) / len(asked)
 
 

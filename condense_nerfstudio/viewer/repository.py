@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     Hit = TextHit | PhotoHit | SceneHit
 
 MOST_ANSWERS = 6
-SURE = 0.99
-"""Score from which a scene like the one on show is taken for the same place."""
 
 
 @dataclass
@@ -210,6 +208,7 @@ class Repository(Part):
 
     def _show(self, hit: Hit, client: viser.ClientHandle | None, progress: Progress) -> None:
         """Draws a scene: over the one on show where it is the same place, or else small before the camera."""
+        from condense_nerfstudio.repository.agreement import SAME_PLACE
         from condense_nerfstudio.repository.ranking_picture import Ranked
         from condense_nerfstudio.repository.scene_query import SceneHit
 
@@ -217,7 +216,7 @@ class Repository(Part):
         one = Ranked.of(hit)
         scene = self._opened_store.scene(one.scene)
         eye = eye_of(client)
-        if isinstance(hit, SceneHit) and hit.transform is not None and hit.score >= SURE:
+        if isinstance(hit, SceneHit) and hit.transform is not None and hit.score >= SAME_PLACE:
             placement = over(self.session.world_to_nerf, hit.transform)
             (middle,) = placed(placement, scene.points.positions[[hit.keypoint]])
         else:

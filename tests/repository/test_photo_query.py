@@ -104,8 +104,8 @@ def test_a_large_repository_is_asked_through_its_index(
 ) -> None:
     look(Seeing(place("cellar", 3, again=1), pose_from(3)))
     exact = PhotoQuestions(repository).ask(photograph(), exact=True)
-    for module in (upkeep, vectors, votes):
-        monkeypatch.setattr(module, "LEAST_INDEXED", 100)
+    for module, limit in ((upkeep, "LEAST_INDEXED"), (vectors, "LEAST_INDEXED"), (votes, "_LARGE")):
+        monkeypatch.setattr(module, limit, 100)
     index(repository)
     found = PhotoQuestions(repository).ask(photograph())
     assert found.found is not None and exact.found is not None

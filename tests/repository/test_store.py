@@ -17,7 +17,7 @@ import pytest
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
 from condense_nerfstudio.keypoints.storage import as_files
-from condense_nerfstudio.repository import schema, store, upkeep
+from condense_nerfstudio.repository import migration, schema, store, upkeep
 from condense_nerfstudio.repository.embedding import embedding_card
 from condense_nerfstudio.repository.schema import LOG, POINTS, vectors_table
 from condense_nerfstudio.repository.store import Store
@@ -114,6 +114,34 @@ def test_a_repository_of_the_first_version_gets_embeddings_once(repository: Stor
     assert schema.checked_version("", opened.table(LOG).schema) == schema.VERSION == 2
     opened.add([scene("new", 7)])
     assert list(Store(repository.uri).entries()) == ["a", "b", "c", "new"] and opened.table(name).count_rows() == 4
+
+
+def test_of_two_processes_that_migrate_at_once_both_go_on(repository: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that comes second cannot write the version, which is the new one already."""
+    log = repository.table(LOG)
+    log.update_field_metadata({"path": "id", "metadata": {schema.VERSION_KEY: "1"}})
+    other = Store.__new__(Store)
+    other.__dict__.update(repository.__dict__)
+    other._tables = {}
+    add_embeddings = migration.MIGRATIONS[1]
+
+    def overtaken(store: Store) -> None:
+        add_embeddings(store)
+        log.update_field_metadata({"path": "id", "metadata": {schema.VERSION_KEY: "2"}})
+        table = store.table(LOG)
+        monkeypatch.setattr(type(table), "update_field_metadata", _fails)
+
+    monkeypatch.setitem(migration.MIGRATIONS, 1, overtaken)
+    migration.bring_up_to_date(other)
+    assert list(other.entries()) == ["a", "b", "c"]
+    monkeypatch.setitem(migration.MIGRATIONS, 1, add_embeddings)
+    monkeypatch.setattr(migration, "checked_version", lambda uri, schema: 1)
+    with pytest.raises(UserError, match="cannot be brought up to date"):
+        migration.bring_up_to_date(other)
+
+
+def _fails(*_: object) -> None:
+    raise RuntimeError("UpdateConfig is incompatible with a concurrent one")
 
 
 def test_a_newer_program_s_repository_is_refused(repository: Store) -> None:

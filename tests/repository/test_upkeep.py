@@ -43,6 +43,12 @@ def test_altered_contents_are_found(repository: Store) -> None:
     assert "SHA-256" in faults["s1"] and "rows are missing" in faults["s2"]
 
 
+def test_a_scene_without_its_embedding_is_told(repository: Store) -> None:
+    name = vectors_table(embedding_card(repository.entry("s1").networks[0]))
+    repository.table(name).delete(f"generation = '{repository.entry('s1').generation}'")
+    assert verify(repository) == [{"scene": "s1", "fault": "it is not embedded: add it again"}]
+
+
 def test_rows_without_a_scene_are_found_and_cleared(repository: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     table = repository.table(POINTS)
     rows = repository.rows(POINTS, repository.entry("s0"))
@@ -88,7 +94,8 @@ def test_an_index_is_built_anew_when_much_was_added(repository: Store, monkeypat
     assert built == [] and verify(repository) == []
     repository.add([make_scene(800, 9, id="much")])
     index(repository)
-    assert built == ["vector"] * len(repository.vector_tables()) and verify(repository) == []
+    many = [name for name in repository.vector_tables() if repository.table(name).count_rows() >= 1000]
+    assert len(many) == 3 and built == ["vector"] * 3 and verify(repository) == []
 
 
 def test_points_of_a_scene_are_found_by_an_index(repository: Store) -> None:
