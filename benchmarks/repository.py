@@ -31,7 +31,7 @@ from condense_nerfstudio.files import write_json
 from condense_nerfstudio.keypoints.storage import read_condensed_scene
 from condense_nerfstudio.repository.store import Store
 
-UNKNOWN = Options(count=12, seed=700, num_views=6)
+UNKNOWN = Options(count=12, seed=800, num_views=6)
 """Demo rooms that are not in the collection; they share their photographs and textures with those that are."""
 
 
@@ -47,7 +47,7 @@ def measure(scenes: Sequence[Member], work: Path, folder: Path) -> dict[str, Any
     everything = repository(folder, scenes, work)
     rooms = [member for member in scenes if not member.real]
     without_b = [member for member in scenes if not member.name.endswith("_b")]
-    unknown = work / "scenes/unknown"
+    unknown = work / "scenes/strangers"
     if not unknown.exists():
         generate_scenes(unknown, UNKNOWN)
     elsewhere = {

@@ -41,20 +41,25 @@ def asked_by_text(store: Store, rooms: Sequence[Member]) -> dict[str, Any]:
     rows = []
     for one in asked:
         start = time.perf_counter()
-        hit = questions.ask(one, top=1).hits[0]
+        hits = questions.ask(one, top=len(rooms)).hits
         seconds = time.perf_counter() - start
-        own = objects[hit.scene]
+        hit, own = hits[0], objects[hits[0].scene]
         holds = [place.phrase in own for place in hit.places]
         inside = [
             place.phrase in own and any(_inside(place.position, box) for box in own[place.phrase])
             for place in hit.places
         ]
-        rows.append({"asked": one, "scene": hit.scene, "right": all(holds), "inside": inside, "seconds": seconds})
+        precision = average_precision([set(one) <= set(objects[other.scene]) for other in hits])
+        rows.append({
+            "asked": one, "scene": hit.scene, "right": all(holds), "inside": inside, "seconds": seconds,
+            "average_precision": precision,
+        })  # fmt: skip
     return {
         kind: {
             "questions": len(kept),
             "recall_at_1": sum(row["right"] for row in kept) / len(kept),
             "position_inside": float(np.mean([inside for row in kept for inside in row["inside"]])),
+            "average_precision": {", ".join(row["asked"]): row["average_precision"] for row in kept},
             "median_seconds": median(row["seconds"] for row in kept),
             "wrong": [[*row["asked"], row["scene"]] for row in kept if not (row["right"] and all(row["inside"]))],
         }
@@ -63,6 +68,12 @@ def asked_by_text(store: Store, rooms: Sequence[Member]) -> dict[str, Any]:
             ("two phrases", [row for row in rows if len(row["asked"]) == 2]),
         )
     } | {"by hand": _by_hand(store, objects, phrases)}
+
+
+def average_precision(ranked: Sequence[bool]) -> float:
+    """Of a ranking, the best first: mean of the precision at every right answer that it has."""
+    right = np.flatnonzero(ranked)
+    return float(np.mean((np.arange(len(right)) + 1) / (right + 1))) if len(right) else 0.0
 
 
 def _by_hand(store: Store, objects: dict[str, dict[str, list[TrueObject]]], phrases: Sequence[str]) -> dict[str, Any]:
@@ -196,22 +207,20 @@ def found_duplicates(store: Store, scenes: Sequence[Member]) -> dict[str, Any]:
     ranked = duplicates(store, least=0.0, report=count)
     seconds = time.perf_counter() - start
     believed = duplicates(store)
-    hits, precisions, errors = 0, [], []
-    for rank, one in enumerate(ranked, start=1):
-        pair = (min(one.a, one.b), max(one.a, one.b))
-        if pair in truth:
-            hits += 1
-            precisions.append(hits / rank)
-            errors.append(_transform_error(one.a_to_b, by_name[one.a], by_name[one.b]))
+    true = [(min(one.a, one.b), max(one.a, one.b)) in truth for one in ranked]
+    errors = [
+        _transform_error(one.a_to_b, by_name[one.a], by_name[one.b])
+        for one, right in zip(ranked, true, strict=True)
+        if right
+    ]
     right = [(min(one.a, one.b), max(one.a, one.b)) in truth for one in believed]
-    wrong = [one.score for one in ranked if (min(one.a, one.b), max(one.a, one.b)) not in truth]
     return {
         "true_pairs": len(truth),
-        "average_precision": sum(precisions) / max(len(truth), 1),
+        "average_precision": average_precision(true) * sum(true) / len(truth),
         "believed": len(believed),
         "believed_and_true": sum(right),
-        "least_score_of_true": min(one.score for one in ranked if (min(one.a, one.b), max(one.a, one.b)) in truth),
-        "greatest_score_of_false": max(wrong, default=0.0),
+        "least_score_of_true": min(one.score for one, right in zip(ranked, true, strict=True) if right),
+        "greatest_score_of_false": max(one.score for one, right in zip(ranked, true, strict=True) if not right),
         "compared": compared,
         "all_pairs": len(scenes) * (len(scenes) - 1) // 2,
         "seconds": seconds,

@@ -16,15 +16,15 @@ from condense_nerfstudio.repository.local_points import LocalPoints
 
 SAME_PLACE = 0.6
 """Agreement from which two scenes are the same place; chosen on the demo and real scenes of docs/repository.md."""
-TAKEN_HERE = 0.265
+TAKEN_HERE = 0.41
 """Agreement from which a photograph was taken in a scene; likewise."""
 _ALIKE = 0.75
 """Cosine of the descriptors of key points that may be the same."""
-_FOUND, _EXPLAINED = 0.85, 0.7
+_FOUND, _EXPLAINED = 0.8, 0.7
 """Cosine from which a key point is found in a photograph, and from which a part of a photograph is explained by one."""
 _FACING = 0.3
 """Cosine of the angle between a surface and the direction to the camera from which it counts as visible."""
-_PARTS = (6, 4)
+_PARTS = (4, 3)
 """Parts, across and down, into which a photograph is divided."""
 _TEXTURED = 0.01
 """Share of a photograph's key points that a part must hold to count."""
@@ -59,7 +59,9 @@ def of_photograph(
     camera: Intrinsics,
     camera_to_world: Float[np.ndarray, "4 4"],
 ) -> float:
-    """Share of a scene's visible key points that are found in a photograph, times that of its parts they explain.
+    """Share of a scene's visible key points that are found in a photograph, times that of the photograph they explain.
+
+    A part of the photograph is explained by one such key point, and counts by how much texture it holds.
 
     Args:
         scene: the scene.
@@ -86,9 +88,10 @@ def of_photograph(
     cosines = np.einsum("kd,kd->k", scene.descriptors[visible[near.row]], descriptors[near.col])
     found = len(np.unique(near.row[cosines >= _FOUND])) / len(visible)
     parts = _part_of(pixels, camera)
-    textured = np.bincount(parts, minlength=_PARTS[0] * _PARTS[1]) >= max(1.0, _TEXTURED * len(pixels))
-    explained = np.isin(np.flatnonzero(textured), parts[near.col[cosines >= _EXPLAINED]])
-    return found * float(explained.mean()) if len(explained) else 0.0
+    held = np.bincount(parts, minlength=_PARTS[0] * _PARTS[1])
+    held[held < _TEXTURED * len(pixels)] = 0
+    explained = np.unique(parts[near.col[cosines >= _EXPLAINED]])
+    return found * float(held[explained].sum() / max(held.sum(), 1))
 
 
 def _within(
