@@ -119,6 +119,18 @@ def test_the_example_draws_key_points_over_every_held_out_view(longer: Path, wor
     assert len(drawings) == 2 and all(Image.open(file).width == 5 * 2 * 96 for file in drawings)
 
 
+@pytest.mark.slow
+def test_the_example_asks_a_repository_everything(longer: Path, work: Path) -> None:
+    for name in ("room", "room_again"):
+        run("condense", "keypoints", "--load-config", longer, "--output-dir", f"asked/{name}", cwd=work)
+    run("condense", "repo", "add", "repo", "asked", cwd=work)
+    photograph = next((work / "scenes/scene_000/images").iterdir())
+    example = Path(__file__).resolve().parents[1] / "examples/04_repository.py"
+    said = run("python", example, "repo", photograph, "asked/room", "a cat", cwd=work).stdout
+    assert "a cat: room" in said and "asked/room: room" in said and f"{photograph}: " in said
+    assert "room and room_again are one place" in said
+
+
 def test_render_leaves_pictures_and_a_summary(longer: Path, work: Path) -> None:
     options = ("--text", "a cat", "--threshold", "0", "--video", "--points")
     run("condense", "render", "--load-config", longer, "--output-dir", "pictures", *options, cwd=work)
