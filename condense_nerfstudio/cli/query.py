@@ -92,19 +92,7 @@ class Query:
         photograph = read_photograph(self.image)
         answer = PhotoQuestions(store).ask(photograph, self.top, self.focal)
         self._draw(store, self.image.name, answer.hits, photograph)
-        results = [
-            {
-                "scene": hit.scene,
-                "score": hit.score,
-                "position": list(hit.position),
-                "keypoint": hit.keypoint,
-                "inliers": hit.inliers,
-                "votes": hit.votes,
-                "camera_to_world": None if hit.camera_to_world is None else hit.camera_to_world.tolist(),
-                "focal_length": hit.focal_length,
-            }
-            for hit in answer.hits
-        ]
+        results = [_told(hit) for hit in answer.hits]
         return {"query": {"image": str(self.image)}, "results": results, "left_out": list(answer.left_out)}
 
     def _by_scene(self, store: Store) -> dict[str, Any]:
@@ -115,18 +103,7 @@ class Query:
         scene = read_condensed_scene(self.scene)
         answer = similar_scenes(store, scene, self.top)
         self._draw(store, f"Scenes like {scene.id}", answer.hits, scene)
-        results = [
-            {
-                "scene": hit.scene,
-                "score": hit.score,
-                "position": list(hit.position),
-                "keypoint": hit.keypoint,
-                "inliers": hit.inliers,
-                "likeness": hit.likeness,
-                "query_to_scene": None if hit.transform is None else hit.transform.tolist(),
-            }
-            for hit in answer.hits
-        ]
+        results = [_told(hit) for hit in answer.hits]
         return {"query": {"scene": str(self.scene)}, "results": results, "left_out": list(answer.left_out)}
 
     def _draw(
@@ -151,3 +128,8 @@ class Query:
                 print(f"{hit['scene']}  {place['score']:.3f}  {told}  at {x:.3f} {y:.3f} {z:.3f}")
         if result["left_out"]:
             print(f"not searched (other networks or revisions): {', '.join(result['left_out'])}")
+
+
+def _told(hit: PhotoHit | SceneHit) -> dict[str, Any]:
+    """A hit as plain numbers."""
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in vars(hit).items()}

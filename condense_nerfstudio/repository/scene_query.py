@@ -34,7 +34,7 @@ class SceneHit:
     """Cosine of the two scenes' embeddings."""
     inliers: int
     """Matches that agree on the transform."""
-    transform: Float[np.ndarray, "4 4"] | None
+    query_to_scene: Float[np.ndarray, "4 4"] | None
     """Similarity from the frame of the scene that was asked about to this one's; None where none was found."""
     position: tuple[float, float, float]
     """Of the key point, in this scene's frame."""
@@ -97,7 +97,7 @@ def _hit(name: str, own: LocalPoints, other: LocalPoints, likeness: float, tried
         score=among(alignment.confidence, tried) * agreement.of_scenes(own, other, alignment.a_to_b),
         likeness=likeness,
         inliers=len(pairs),
-        transform=alignment.a_to_b,
+        query_to_scene=alignment.a_to_b,
         position=triple(common[midst]),
         keypoint=int(pairs[midst, 1]),
     )

@@ -216,8 +216,8 @@ class Repository(Part):
         one = Ranked.of(hit)
         scene = self._opened_store.scene(one.scene)
         eye = eye_of(client)
-        if isinstance(hit, SceneHit) and hit.transform is not None and hit.score >= SAME_PLACE:
-            placement = over(self.session.world_to_nerf, hit.transform)
+        if isinstance(hit, SceneHit) and hit.query_to_scene is not None and hit.score >= SAME_PLACE:
+            placement = over(self.session.world_to_nerf, hit.query_to_scene)
             (middle,) = placed(placement, scene.points.positions[[hit.keypoint]])
         else:
             placement, middle = miniature(scene, one.keypoints, eye), eye.before

@@ -40,9 +40,9 @@ def test_the_same_place_is_found_with_the_transform_to_it(repository: Store) -> 
     asked, to_asked = moved(place("question", 3, again=1), 9, 4.0)
     answer = similar_scenes(repository, asked, top=3)
     best = answer.hits[0]
-    assert best.scene == "cellar" and best.score > 0.8 and best.inliers > 30 and best.transform is not None
-    assert degrees(best.transform, np.linalg.inv(to_asked)) < 0.5
-    assert np.cbrt(np.linalg.det(best.transform[:3, :3])) == pytest.approx(0.25, rel=0.01)
+    assert best.scene == "cellar" and best.score > 0.8 and best.inliers > 30 and best.query_to_scene is not None
+    assert degrees(best.query_to_scene, np.linalg.inv(to_asked)) < 0.5
+    assert np.cbrt(np.linalg.det(best.query_to_scene[:3, :3])) == pytest.approx(0.25, rel=0.01)
     assert np.allclose(best.position, repository.scene("cellar").points.positions[best.keypoint])
     assert len(answer.hits) == 3 and all(hit.score < 0.1 for hit in answer.hits[1:])
     assert best.likeness == max(hit.likeness for hit in answer.hits)
@@ -50,8 +50,8 @@ def test_the_same_place_is_found_with_the_transform_to_it(repository: Store) -> 
 
 def test_a_scene_of_the_repository_finds_itself(repository: Store) -> None:
     best = similar_scenes(repository, repository.scene("dome"), top=1).hits[0]
-    assert best.scene == "dome" and best.likeness == pytest.approx(1.0, abs=1e-3) and best.transform is not None
-    assert np.allclose(best.transform, np.eye(4), atol=1e-3)
+    assert best.scene == "dome" and best.likeness == pytest.approx(1.0, abs=1e-3) and best.query_to_scene is not None
+    assert np.allclose(best.query_to_scene, np.eye(4), atol=1e-3)
 
 
 def test_scenes_of_another_detector_are_not_compared(repository: Store) -> None:
