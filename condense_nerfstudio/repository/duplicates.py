@@ -70,7 +70,7 @@ def duplicates(
     work = [(number, pair) for number, space in enumerate(all_spaces) for pair in _likely(store, space, neighbours)]
 
     @lru_cache(_KEPT)
-    def points(number: int, place: int) -> LocalPoints:
+    def points(number: int, place: int) -> LocalPoints | None:
         """A scene's key points."""
         space = all_spaces[number]
         return local_points(store, space.card, space.entries[place])
@@ -78,8 +78,7 @@ def duplicates(
     found = []
     for done, (number, (first, second)) in enumerate(work, start=1):
         a, b = points(number, first), points(number, second)
-        laid = laid_over(a, b)
-        if laid is not None:
+        if a is not None and b is not None and (laid := laid_over(a, b)) is not None:
             alignment, pairs = laid
             score = among(alignment.confidence, neighbours) * agreement.of_scenes(a, b, alignment.a_to_b)
             if score >= least:

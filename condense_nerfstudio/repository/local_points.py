@@ -27,8 +27,8 @@ class LocalPoints:
     """Unit vectors; in single precision, since processors multiply half numbers a hundred times more slowly."""
 
 
-def local_points(store: Store, card: DetectorCard, entry: Entry) -> LocalPoints:
-    """A scene's key points, in their order.
+def local_points(store: Store, card: DetectorCard, entry: Entry) -> LocalPoints | None:
+    """A scene's key points, in their order; None where it has just been replaced or removed.
 
     Args:
         store: the repository.
@@ -37,6 +37,8 @@ def local_points(store: Store, card: DetectorCard, entry: Entry) -> LocalPoints:
     """
     rows = store.rows(POINTS, entry, ["index", "position", "normal"]).sort_by("index")
     vectors = store.rows(vectors_table(card), entry, ["index", "vector"]).sort_by("index")
+    if len(rows) != entry.count or len(vectors) != entry.count:
+        return None
     descriptors = array(vectors, "vector").astype(np.float32)
     return LocalPoints(array(rows, "position"), array(rows, "normal"), descriptors)
 

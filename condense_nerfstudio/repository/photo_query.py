@@ -112,10 +112,11 @@ class PhotoQuestions:
         counted = votes(self._store, self._space, descriptors, exact)
         ranked = np.argsort(-counted, kind="stable")[: max(_VERIFIED, top)]
         ranked = [int(scene) for scene in ranked if counted[scene] > 0]
-        hits = [
+        found = (
             self._hit(scene, float(counted[scene]), pixels, descriptors, photograph, camera, len(ranked))
             for scene in ranked
-        ]
+        )
+        hits = [hit for hit in found if hit is not None]
         hits.sort(key=lambda hit: (-hit.score, -hit.votes))
         return PhotoAnswer(tuple(hits[:top]), self._space.left_out)
 
@@ -128,10 +129,12 @@ class PhotoQuestions:
         photograph: Photograph,
         camera: Intrinsics | None,
         tried: int,
-    ) -> PhotoHit:
-        """What a scene has to do with the photograph."""
+    ) -> PhotoHit | None:
+        """What a scene has to do with the photograph; None where it is no longer there."""
         entry = self._space.entries[place]
         scene = local_points(self._store, self._space.card, entry)
+        if scene is None:
+            return None
         pairs = match(descriptors, scene.descriptors)
         pixels, points = seen[pairs[:, 0]], scene.positions[pairs[:, 1]]
         located = _located(points, pixels, photograph, camera)

@@ -79,7 +79,8 @@ def similar_scenes(store: Store, scene: CondensedScene, top: int = 5, exact: boo
     for place, likeness in zip(near.scenes[0], near.similarities[0], strict=True):
         if place >= 0:
             other = local_points(store, space.card, space.entries[place])
-            hits.append(_hit(space.entries[place].id, own, other, float(likeness), count))
+            if other is not None:
+                hits.append(_hit(space.entries[place].id, own, other, float(likeness), count))
     hits.sort(key=lambda hit: (-hit.score, -hit.likeness))
     return SceneAnswer(tuple(hits[:top]), space.left_out)
 

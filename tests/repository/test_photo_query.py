@@ -15,6 +15,7 @@ from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.repository import photo_query, upkeep, vectors, votes
 from condense_nerfstudio.repository.agreement import TAKEN_HERE
 from condense_nerfstudio.repository.photo_query import PhotoQuestions
+from condense_nerfstudio.repository.schema import vectors_table
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.upkeep import index
 
@@ -121,6 +122,17 @@ def test_other_revisions_are_left_out_and_told(repository: Store, look) -> None:
         repository.remove(name)
     with pytest.raises(UserError, match=r"another revision of the detector \(xfeat r0; here xfeat r3\)"):
         PhotoQuestions(repository)
+
+
+def test_a_scene_that_is_removed_meanwhile_is_left_out(repository: Store, look) -> None:
+    look(Seeing(place("barn", 2, again=1), pose_from(2)))
+    questions = PhotoQuestions(repository)
+    for table in repository.table_names() - {"scenes"}:
+        rows = f"generation = '{repository.entry('barn').generation}'"
+        if table != vectors_table(repository.entry("barn").networks[0]):  # votes still find it
+            repository.table(table).delete(rows)
+    answer = questions.ask(photograph())
+    assert answer.found is None and "barn" not in {hit.scene for hit in answer.hits} and answer.hits
 
 
 def test_a_photograph_without_features_is_a_sentence(repository: Store, look) -> None:
