@@ -82,10 +82,6 @@ class Speaker:
     relevancy_temperature, relevancy_threshold = 10.0, 0.5
     canonical_phrases = ("object", "things", "stuff", "texture")
 
-    def encode_image(self, image: torch.Tensor) -> torch.Tensor:
-        """Never asked for."""
-        raise NotImplementedError
-
     def encode_text(self, phrases: list[str]) -> torch.Tensor:
         """Unit vectors, (phrases, dim)."""
         vectors = []

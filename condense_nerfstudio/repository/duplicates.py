@@ -19,7 +19,7 @@ from condense_nerfstudio.repository.rows import array
 from condense_nerfstudio.repository.schema import vectors_table
 from condense_nerfstudio.repository.spaces import Space, detector_spaces
 from condense_nerfstudio.repository.store import Store
-from condense_nerfstudio.repository.vectors import nearest
+from condense_nerfstudio.repository.vectors import nearest, scenes_of
 
 NEIGHBOURS = 10
 """Scenes, the most alike, with which each is compared."""
@@ -92,9 +92,8 @@ def duplicates(
 def _likely(store: Store, space: Space[DetectorCard], neighbours: int) -> list[tuple[int, int]]:
     """Places of scenes of which one is among the other's nearest, the smaller first."""
     card = embedding_card(space.card)
-    places = {entry.generation: place for place, entry in enumerate(space.entries)}
     rows = store.table(vectors_table(card)).search().select(["generation", "vector"]).limit(None).to_arrow()
-    own = np.array([places.get(one, -1) for one in rows["generation"].to_pylist()])
+    own = scenes_of(rows, space.entries)
     vectors = array(rows, "vector").astype(np.float32)
     pairs: set[tuple[int, int]] = set()
     for start in range(0, len(own), _BLOCK):

@@ -43,19 +43,12 @@ def add_embeddings(store: Store) -> None:
         detector: DetectorCard = entry.networks[0]
         name = vectors_table(embedding_card(detector))
         if name not in embedded:
-            embedded[name] = _generations(store, name)
+            embedded[name] = store.generations(name) if name in store.table_names() else set()
         if entry.generation not in embedded[name]:
             descriptors = array(store.rows(vectors_table(detector), entry, ["vector"]), "vector")
             missing.setdefault(name, []).append(embedding_rows(detector, embedding(descriptors), entry.generation))
     for name, rows in missing.items():
         store.append(name, rows)
-
-
-def _generations(store: Store, name: str) -> set[str]:
-    """The additions that have rows in a table; none where there is no such table."""
-    if name not in store.table_names():
-        return set()
-    return set(store.table(name).search().select(["generation"]).limit(None).to_arrow()["generation"].to_pylist())
 
 
 MIGRATIONS: dict[int, Callable[[Store], None]] = {1: add_embeddings}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch import Tensor
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.images import to_8_bit
 from condense_nerfstudio.keypoints.localisation import Intrinsics
+from condense_nerfstudio.teachers.cache import on_white
 
 LONGEST = 2048
 """Pixels of the longer side that are kept: no network here sees more of a photograph."""
@@ -88,20 +88,13 @@ def read_photograph(path: Path) -> Photograph:
             image = image.transpose(_UPRIGHT[orientation])
             width, height = (height, width) if orientation >= _ON_ITS_SIDE else (width, height)
         image.thumbnail((LONGEST, LONGEST))
-        return Photograph(_on_white(image), (width, height), _focal_length(exif, max(width, height)))
+        return Photograph(on_white(np.asarray(image)), (width, height), _focal_length(exif, max(width, height)))
     except FileNotFoundError as error:
         raise UserError(f"There is no photograph {path}: correct --image.") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"Photograph {path} has too many pixels to be opened safely: reduce it.") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a photograph ({error}): pass --image a JPEG or PNG file.") from error
-
-
-def _on_white(image: Image.Image) -> Float[Tensor, "h w 3"]:
-    """RGB in 0..1; what is transparent becomes white."""
-    values = torch.from_numpy(np.asarray(image.convert("RGBA"), dtype=np.float32) / 255.0)
-    alpha = values[..., 3:]
-    return values[..., :3] * alpha + 1.0 - alpha
 
 
 def _focal_length(exif: Image.Exif, longest: int) -> float | None:

@@ -293,6 +293,11 @@ class Store:
         self._erase(sorted(dead))
         return len(dead)
 
+    def generations(self, table: str) -> set[str]:
+        """The additions that have rows in a table."""
+        rows = self.table(table).search().select(["generation"]).limit(None).to_arrow()
+        return set(rows["generation"].unique().to_pylist())
+
     def unowned(self, older: float = 0.0) -> set[str]:
         """Generations that have rows, but no scene.
 
@@ -301,8 +306,7 @@ class Store:
         """
         found: set[str] = set()
         for name in self.table_names() - {LOG}:
-            rows = self.table(name).search().select(["generation"]).limit(None).to_arrow()
-            found |= set(rows["generation"].unique().to_pylist())
+            found |= self.generations(name)
         live = {entry.generation for entry in self.entries().values()}
         named = set(self.table(LOG).to_arrow()["generation"].to_pylist())
         limit = time.time_ns() - int(older * 1e9)

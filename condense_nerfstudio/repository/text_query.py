@@ -12,6 +12,7 @@ from jaxtyping import Float
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.alignment import extent
 from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
+from condense_nerfstudio.repository.local_points import triple
 from condense_nerfstudio.repository.rows import array
 from condense_nerfstudio.repository.schema import POINTS
 from condense_nerfstudio.repository.spaces import Space, teacher_spaces
@@ -143,8 +144,7 @@ class TextQuestions:
         for column, phrase in enumerate(phrases):
             best, score = speaking(positions[found.keypoints[own]], scores[own, column], size)
             keypoint = int(found.keypoints[own[best]])
-            x, y, z = positions[keypoint].tolist()
-            places.append(Place(phrase, score, (x, y, z), keypoint))
+            places.append(Place(phrase, score, triple(positions[keypoint]), keypoint))
         return TextHit(self._space.entries[scene].id, min(place.score for place in places), tuple(places))
 
 

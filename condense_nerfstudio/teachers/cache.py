@@ -121,7 +121,12 @@ def _compute(image: Path, teacher: Teacher) -> npt.NDArray[np.float16]:
 
 def read_rgb(image: Path) -> Float[Tensor, "h w 3"]:
     """An image in 0..1, transparent pixels composited on white."""
-    pixels = torch.from_numpy(read_image(image).astype(np.float32)) / 255
+    return on_white(read_image(image))
+
+
+def on_white(image: npt.NDArray[np.uint8]) -> Float[Tensor, "h w 3"]:
+    """An 8-bit RGB or RGBA image in 0..1, transparent pixels composited on white."""
+    pixels = torch.from_numpy(image.astype(np.float32)) / 255
     alpha = pixels[..., 3:] if pixels.shape[-1] == 4 else 1.0
     return pixels[..., :3] * alpha + (1 - alpha)
 
