@@ -41,7 +41,7 @@ from condense_nerfstudio.repository.spaces import detector_spaces, teacher_space
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.text_query import TextQuestions
 from condense_nerfstudio.repository.upkeep import index
-from condense_nerfstudio.repository.vectors import nearest
+from condense_nerfstudio.repository.vectors import VectorSearch
 
 KEYPOINTS, CONCEPTS, WORDS, SHOWN, AT_ONCE = 256, 3000, 20_000, 12, 320
 DETECTOR = DetectorCard("xfeat", "made up", 64, {"name": "xfeat"})
@@ -184,8 +184,10 @@ def asked(repository: Path, scenes: int) -> dict[str, Any]:
     space = detector_spaces(store)[0]
     opening = time.perf_counter() - start
 
+    search = VectorSearch(store, space.card, space.entries)
+
     def photo(queries: np.ndarray) -> None:
-        found = nearest(store, space.card, space.entries, queries, 11)
+        found = search.nearest(queries, 11)
         votes = np.bincount(found.scenes[found.scenes >= 0], minlength=len(space.entries))
         entries = [space.entries[place] for place in np.argsort(-votes)[:5]]
         for table, column in ((POINTS, "position"), (vectors_table(space.card), "vector")):
@@ -210,7 +212,8 @@ def recalled(repository: Path, scenes: int) -> dict[str, float]:
         ("language", teacher_spaces(store, "language", None)[0], words),
         ("descriptors", detector_spaces(store)[0], photographs(1, scenes, 10)[0]),
     ):
-        some, right = (nearest(store, space.card, space.entries, queries, 10, exact=exact) for exact in (False, True))
+        search = VectorSearch(store, space.card, space.entries)
+        some, right = (search.nearest(queries, 10, exact) for exact in (False, True))
         told[name] = overlap(some.scenes * KEYPOINTS + some.keypoints, right.scenes * KEYPOINTS + right.keypoints)
     some, right = (
         [[hit.scene for hit in questions.ask([one], top=10, exact=exact).hits] for one in phrases(15, 11)]

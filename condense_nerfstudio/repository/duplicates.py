@@ -19,7 +19,7 @@ from condense_nerfstudio.repository.rows import array
 from condense_nerfstudio.repository.schema import vectors_table
 from condense_nerfstudio.repository.spaces import Space, detector_spaces
 from condense_nerfstudio.repository.store import Store
-from condense_nerfstudio.repository.vectors import nearest, scenes_of
+from condense_nerfstudio.repository.vectors import VectorSearch, places_of, scenes_of
 
 NEIGHBOURS = 10
 """Scenes, the most alike, with which each is compared."""
@@ -93,12 +93,13 @@ def _likely(store: Store, space: Space[DetectorCard], neighbours: int) -> list[t
     """Places of scenes of which one is among the other's nearest, the smaller first."""
     card = embedding_card(space.card)
     rows = store.table(vectors_table(card)).search().select(["generation", "vector"]).limit(None).to_arrow()
-    own = scenes_of(rows, space.entries)
+    own = scenes_of(rows, places_of(space.entries))
     vectors = array(rows, "vector").astype(np.float32)
+    search = VectorSearch(store, card, space.entries)
     pairs: set[tuple[int, int]] = set()
     for start in range(0, len(own), _BLOCK):
         block = slice(start, start + _BLOCK)
-        near = nearest(store, card, space.entries, vectors[block], neighbours + 1)
+        near = search.nearest(vectors[block], neighbours + 1)
         for scene, others in zip(own[block].tolist(), near.scenes.tolist(), strict=True):
             pairs |= {(min(scene, other), max(scene, other)) for other in others if -1 not in (scene, other)}
     return sorted((a, b) for a, b in pairs if a != b)

@@ -21,6 +21,7 @@ from condense_nerfstudio.repository.local_points import local_points, triple
 from condense_nerfstudio.repository.photograph import Photograph
 from condense_nerfstudio.repository.spaces import Space, detector_spaces
 from condense_nerfstudio.repository.store import Store
+from condense_nerfstudio.repository.vectors import VectorSearch
 from condense_nerfstudio.repository.votes import votes
 
 _VERIFIED = 5
@@ -80,6 +81,7 @@ class PhotoQuestions:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._space, self._detector = _with_detector(store, detector_spaces(store))
+        self._search = VectorSearch(store, self._space.card, self._space.entries)
 
     def ask(
         self,
@@ -109,7 +111,7 @@ class PhotoQuestions:
             raise UserError("The photograph has no features: it is black or of one colour, so choose another.")
         camera = None if focal_length is None else photograph.camera(focal_length, distortion)
         pixels, descriptors = seen.pixels[:_DESCRIPTORS], seen.descriptors[:_DESCRIPTORS].astype(np.float32)
-        counted = votes(self._store, self._space, descriptors, exact)
+        counted = votes(self._search, len(self._space.entries), descriptors, exact)
         ranked = np.argsort(-counted, kind="stable")[: max(_VERIFIED, top)]
         ranked = [int(scene) for scene in ranked if counted[scene] > 0]
         found = (

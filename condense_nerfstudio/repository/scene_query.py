@@ -16,7 +16,7 @@ from condense_nerfstudio.repository.local_points import LocalPoints, laid_over, 
 from condense_nerfstudio.repository.schema import vectors_table
 from condense_nerfstudio.repository.spaces import detector_spaces
 from condense_nerfstudio.repository.store import Store
-from condense_nerfstudio.repository.vectors import nearest
+from condense_nerfstudio.repository.vectors import VectorSearch
 
 _ALIGNED = 10
 """Scenes, the most alike, with which alignment is tried."""
@@ -72,7 +72,8 @@ def similar_scenes(store: Store, scene: CondensedScene, top: int = 5, exact: boo
             "it again with theirs."
         )
     count = min(max(top, _ALIGNED), len(space.entries))
-    near = nearest(store, embedding_card(card), space.entries, embedding(scene.points.descriptors)[None], count, exact)
+    search = VectorSearch(store, embedding_card(card), space.entries)
+    near = search.nearest(embedding(scene.points.descriptors)[None], count, exact)
     points = scene.points
     own = LocalPoints(points.positions, points.normals, points.descriptors.astype(np.float32))
     hits = []

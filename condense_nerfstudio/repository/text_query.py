@@ -7,23 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.alignment import extent
 from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
 from condense_nerfstudio.repository.local_points import triple
-from condense_nerfstudio.repository.rows import array
-from condense_nerfstudio.repository.schema import POINTS
+from condense_nerfstudio.repository.positions import Positions
 from condense_nerfstudio.repository.spaces import Space, teacher_spaces
 from condense_nerfstudio.repository.store import Store
-from condense_nerfstudio.repository.vectors import Vectors, candidates, scenes_of
+from condense_nerfstudio.repository.vectors import Vectors, VectorSearch
 from condense_nerfstudio.teachers.config import TeacherConfig
 from condense_nerfstudio.teachers.protocol import LanguageTeacher
 from condense_nerfstudio.teachers.registry import load_language_teacher
 from condense_nerfstudio.teachers.relevancy import relevancy
 from condense_nerfstudio.teachers.text import checked_phrases
 
+_READ = 16
+"""Scenes whose positions are read together."""
 _CANDIDATES = 1000
 """Key points of a large repository that are looked at for a phrase; twice as many where several must be answered."""
 FEW = 5
@@ -82,6 +83,8 @@ class TextQuestions:
         self._store = store
         found = teacher_spaces(store, "language", teacher)
         self._space, self._teacher = _with_teacher(store, found)
+        self._search = VectorSearch(store, self._space.card, self._space.entries)
+        self._positions = Positions(store)
 
     def ask(
         self, phrases: Sequence[str], top: int = 5, negatives: Sequence[str] = (), exact: bool = False
@@ -106,28 +109,28 @@ class TextQuestions:
         # What beats neutral phrases lies this way, rather than where the phrase itself is: features share a mean.
         ahead = (words - beaten.mean(dim=0)).cpu().numpy()
         most = _CANDIDATES * min(len(asked), 2)
-        found = candidates(self._store, space.card, space.entries, ahead, most, exact)
+        found = self._search.candidates(ahead, most, exact)
         scores = relevancy(
             torch.from_numpy(found.values).to(words), words, beaten, self._teacher.relevancy_temperature
         ).cpu().numpy()  # fmt: skip
-        ranked = _ranked(found, scores, len(space.entries))[: max(4 * top, 20)]
-        hits = [
-            self._placed(scene, positions, asked, found, scores) for scene, positions in self._positions(ranked).items()
-        ]
-        hits.sort(key=lambda hit: -hit.score)
-        return TextAnswer(space.card.name, space.card.revision, tuple(hits[:top]), space.left_out)
+        hits = self._hits(asked, found, scores, top)
+        return TextAnswer(space.card.name, space.card.revision, tuple(hits), space.left_out)
 
-    def _positions(self, scenes: Sequence[int]) -> dict[int, Float[np.ndarray, "n 3"]]:
-        """The key points' positions of scenes, in their order; without those that were just replaced or removed."""
-        if not scenes:
-            return {}
-        entries = [self._space.entries[scene] for scene in scenes]
-        rows = self._store.rows_of(POINTS, entries, ["generation", "index", "position"])
-        places, positions = scenes_of(rows, entries), array(rows, "position").astype(np.float64)
-        order = np.lexsort((array(rows, "index"), places))
-        bounds = np.searchsorted(places[order], np.arange(1, len(entries)))
-        own = np.split(positions[order], bounds)
-        return {scenes[i]: own[i] for i, entry in enumerate(entries) if len(own[i]) == entry.count}
+    def _hits(
+        self, phrases: Sequence[str], found: Vectors, scores: Float[np.ndarray, "m p"], top: int
+    ) -> list[TextHit]:
+        """The best scenes; no more are looked at than may be among them."""
+        scenes, mosts = _at_most(found, scores)
+        hits: list[TextHit] = []
+        for start in range(0, len(scenes), _READ):
+            if len(hits) >= top and hits[top - 1].score >= mosts[start]:
+                break
+            block = scenes[start : start + _READ].tolist()
+            read = self._positions.of([self._space.entries[scene] for scene in block])
+            known = [(scene, positions) for scene, positions in zip(block, read, strict=True) if positions is not None]
+            hits += [self._placed(scene, positions, phrases, found, scores) for scene, positions in known]
+            hits.sort(key=lambda hit: -hit.score)
+        return hits[:top]
 
     def _placed(
         self,
@@ -164,17 +167,18 @@ def speaking(positions: Float[np.ndarray, "n 3"], scores: Float[np.ndarray, " n"
     return int(first[best]), float(means[best])
 
 
-def _ranked(found: Vectors, scores: Float[np.ndarray, "n p"], count: int) -> list[int]:
-    """Scenes by the mean of their few best key points, the worst phrase counting; without those that have none."""
-    totals = np.zeros((count, scores.shape[1]))
+def _at_most(found: Vectors, scores: Float[np.ndarray, "n p"]) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, " s"]]:
+    """Scenes, and what their scores cannot exceed, the largest first: the mean of the few best key points anywhere."""
+    scenes, own = np.unique(found.scenes, return_inverse=True)
+    totals = np.zeros((len(scenes), scores.shape[1]))
     for column in range(scores.shape[1]):
-        order = np.lexsort((-scores[:, column], found.scenes))
-        scenes = found.scenes[order]
-        rank = np.arange(len(order)) - np.searchsorted(scenes, scenes)
-        best = rank < FEW
-        np.add.at(totals[:, column], scenes[best], scores[order[best], column] / FEW)
-    worst = totals.min(axis=1)
-    return [int(scene) for scene in np.argsort(-worst, kind="stable") if worst[scene] > 0]
+        order = np.lexsort((-scores[:, column], own))
+        rank = np.arange(len(order)) - np.searchsorted(own[order], own[order])
+        best = order[rank < FEW]
+        np.add.at(totals[:, column], own[best], scores[best, column] / FEW)
+    mosts = totals.min(axis=1)
+    order = np.argsort(-mosts, kind="stable")
+    return scenes[order], mosts[order]
 
 
 def _with_teacher(store: Store, found: Sequence[Space[TeacherCard]]) -> tuple[Space[TeacherCard], LanguageTeacher]:

@@ -17,8 +17,8 @@ from condense_nerfstudio.repository.store import Store
 if TYPE_CHECKING:
     from lancedb.table import Table
 
-LEAST_INDEXED = 10_000
-"""Vectors below which every one of them is compared: as fast as an index, and exact."""
+LEAST_INDEXED = 50_000
+"""Vectors below which every one of them is compared: faster than an index once they are in memory, and exact."""
 _LIST = 1024
 """Vectors of one of an index's lists. Phrases lie far from all features, so that many lists must be looked at: short
 ones find more in the same time."""

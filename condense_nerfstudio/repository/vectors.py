@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lancedb.table import Table
 
 
+_COLUMNS = ["generation", "index", "vector"]
+_TRIES = 3
+"""How often an index is asked whose rows somebody else moves."""
 _PROBES = 80
 """Lists of an index that are looked at for a query: those whose centres are nearest to it."""
 _REFINED = 2
@@ -56,85 +59,113 @@ class Neighbours:
         return Neighbours(places[0], places[1], np.full((queries, count), -1.0, dtype=np.float32))
 
 
-def candidates(
-    store: Store,
-    card: NetworkCard,
-    entries: Sequence[Entry],
-    queries: Float[np.ndarray, "q c"],
-    most: int,
-    exact: bool = False,
-) -> Vectors:
-    """The vectors that may matter for queries: all of a small repository, of a large one those nearest to a query.
+class VectorSearch:
+    """Searches one network's vectors of some scenes.
+
+    All vectors of a small repository are compared; they stay in memory until the table changes. A large one's index is
+    asked.
 
     Args:
         store: the repository.
         card: the network whose vectors are searched.
         entries: the scenes among which is searched.
-        queries: in the network's space.
-        most: how many are wanted for each query.
-        exact: compare all, however many there are: what the index is measured against.
     """
-    table = store.table(vectors_table(card))
-    columns = ["generation", "index", "vector"]
-    if exact or table.count_rows() < LEAST_INDEXED:
-        rows = table.search().select(columns).limit(None).to_arrow()
-    else:
-        found = [_search(table, query.astype(np.float32)).select([*columns, "_distance"]) for query in queries]
-        rows = pa.concat_tables([search.limit(most).to_arrow() for search in found])
-    scenes, keypoints = scenes_of(rows, entries), array(rows, "index").astype(np.int64)
-    # Rows of what was replaced or removed, and what several queries found.
-    _, first = np.unique(scenes << 32 | keypoints, return_index=True)
-    kept = first[scenes[first] >= 0]
-    return Vectors(scenes[kept], keypoints[kept], array(rows, "vector")[kept].astype(np.float32))
+
+    def __init__(self, store: Store, card: NetworkCard, entries: Sequence[Entry]) -> None:
+        self._store = store
+        self._name = vectors_table(card)
+        self._entries = entries
+        self._places = places_of(entries)
+        self._kept: tuple[int, Vectors] | None = None
+
+    @property
+    def large(self) -> bool:
+        """Whether the index is asked."""
+        return self._table.count_rows() >= LEAST_INDEXED
+
+    def candidates(self, queries: Float[np.ndarray, "q c"], most: int, exact: bool = False) -> Vectors:
+        """The vectors that may matter for queries: all of a small repository, of a large one those nearest to a query.
+
+        Args:
+            queries: in the network's space.
+            most: how many are wanted for each query.
+            exact: compare all, however many there are: what the index is measured against.
+        """
+        return self._near(queries, most) if self.large and not exact else self._all()
+
+    def nearest(self, queries: Float[np.ndarray, "q c"], count: int, exact: bool = False) -> Neighbours:
+        """The vectors nearest to each query, by cosine.
+
+        Args:
+            queries: unit vectors in the network's space, at least one.
+            count: how many are wanted for each.
+            exact: compare all, however many there are: what the index is measured against.
+        """
+        if exact or not self.large:
+            return exactly_nearest(self._all(), queries, count)
+        batch: Any = [query.astype(np.float32) for query in queries]
+        search = _search(self._table, batch).refine_factor(_REFINED).select(["generation", "index", "_distance"])
+        rows = search.limit(count).to_arrow()
+        # LanceDB numbers queries only where there are several.
+        asked = rows["query_index"].to_numpy() if len(queries) > 1 else np.zeros(len(rows), dtype=np.int64)
+        found = Neighbours.nothing(len(queries), count)
+        order = np.lexsort((rows["_distance"].to_numpy(), asked))
+        asked = asked[order]
+        ranks = np.arange(len(order)) - np.searchsorted(asked, asked)
+        found.scenes[asked, ranks] = scenes_of(rows, self._places)[order]
+        found.keypoints[asked, ranks] = array(rows, "index")[order]
+        found.similarities[asked, ranks] = 1.0 - rows["_distance"].to_numpy()[order]
+        return found
+
+    @property
+    def _table(self) -> Table:
+        return self._store.table(self._name)
+
+    def _all(self) -> Vectors:
+        """All vectors of the scenes."""
+        version = self._table.version
+        if self._kept is not None and self._kept[0] == version:
+            return self._kept[1]
+        vectors = self._of(self._table.search().select(_COLUMNS).limit(None).to_arrow())
+        if not self.large:
+            self._kept = version, vectors
+        return vectors
+
+    def _near(self, queries: Float[np.ndarray, "q c"], most: int) -> Vectors:
+        """The vectors nearest to a query, by the index."""
+        for _ in range(_TRIES):
+            # Rows are read by their numbers, which is three times as fast as letting the search return them.
+            searches = [_search(self._table, query.astype(np.float32)).with_row_id(True) for query in queries]
+            answers = [search.select(["_distance"]).limit(most).to_arrow() for search in searches]
+            numbers = np.unique(np.concatenate([answer["_rowid"].to_numpy() for answer in answers])).tolist()
+            rows = self._table.take_row_ids(numbers).select(_COLUMNS).to_arrow()
+            if len(rows) == len(numbers):  # else somebody has deleted or joined rows in between
+                break
+        return self._of(rows)
+
+    def _of(self, rows: pa.Table) -> Vectors:
+        """The vectors of rows, without those that were replaced or removed."""
+        scenes = scenes_of(rows, self._places)
+        own = scenes >= 0
+        keypoints, values = array(rows, "index")[own].astype(np.int64), array(rows, "vector")[own].astype(np.float32)
+        return Vectors(scenes[own], keypoints, values)
 
 
-def scenes_of(rows: pa.Table, entries: Sequence[Entry]) -> Int[np.ndarray, " n"]:
-    """Whose rows these are: the scenes' places in a list of entries, -1 where they belong to none of them.
+def places_of(entries: Sequence[Entry]) -> dict[str, int]:
+    """The place of each scene in a list of entries, by generation."""
+    return {entry.generation: place for place, entry in enumerate(entries)}
+
+
+def scenes_of(rows: pa.Table, places: Mapping[str, int]) -> Int[np.ndarray, " n"]:
+    """Whose rows these are: the scenes' places, -1 where they belong to none of them.
 
     Args:
         rows: of any table but the log.
-        entries: the scenes.
+        places: see :func:`places_of`.
     """
-    places = {entry.generation: place for place, entry in enumerate(entries)}
     codes = rows["generation"].combine_chunks().dictionary_encode()  # a scene's rows share one long string
     own = [places.get(generation, -1) for generation in codes.dictionary.to_pylist()]
     return np.array(own, dtype=np.int64)[codes.indices.to_numpy()]
-
-
-def nearest(
-    store: Store,
-    card: NetworkCard,
-    entries: Sequence[Entry],
-    queries: Float[np.ndarray, "q c"],
-    count: int,
-    exact: bool = False,
-) -> Neighbours:
-    """The vectors nearest to each query, by cosine.
-
-    Args:
-        store: the repository.
-        card: the network whose vectors are searched.
-        entries: the scenes among which is searched.
-        queries: unit vectors in the network's space, at least one.
-        count: how many are wanted for each.
-        exact: compare all, however many there are: what the index is measured against.
-    """
-    table = store.table(vectors_table(card))
-    if exact or table.count_rows() < LEAST_INDEXED:
-        return exactly_nearest(candidates(store, card, entries, queries, count, exact=True), queries, count)
-    batch: Any = [query.astype(np.float32) for query in queries]
-    search = _search(table, batch).refine_factor(_REFINED).select(["generation", "index", "_distance"])
-    rows = search.limit(count).to_arrow()
-    # LanceDB numbers queries only where there are several.
-    asked = rows["query_index"].to_numpy() if len(queries) > 1 else np.zeros(len(rows), dtype=np.int64)
-    found = Neighbours.nothing(len(queries), count)
-    order = np.lexsort((rows["_distance"].to_numpy(), asked))
-    asked = asked[order]
-    ranks = np.arange(len(order)) - np.searchsorted(asked, asked)
-    found.scenes[asked, ranks] = scenes_of(rows, entries)[order]
-    found.keypoints[asked, ranks] = array(rows, "index")[order]
-    found.similarities[asked, ranks] = 1.0 - rows["_distance"].to_numpy()[order]
-    return found
 
 
 def exactly_nearest(vectors: Vectors, queries: Float[np.ndarray, "q c"], count: int) -> Neighbours:

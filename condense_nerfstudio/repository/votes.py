@@ -5,24 +5,16 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from condense_nerfstudio.keypoints.condensed_scene import DetectorCard
-from condense_nerfstudio.repository.spaces import Space
-from condense_nerfstudio.repository.store import Store
-from condense_nerfstudio.repository.vectors import Neighbours, nearest
+from condense_nerfstudio.repository.vectors import Neighbours, VectorSearch
 
 _NEIGHBOURS = 11
 """Nearest vectors that are looked at for each descriptor; the last one tells how near anything is."""
-_LARGE = 50_000
-"""Descriptors of a repository from which its index is asked, and not each of them compared."""
 _ASKED, _ASKED_OF_LARGE = 1000, 64
 """Descriptors that vote, the best first: comparing is cheap for many at once, an index takes one after another."""
 
 
 def votes(
-    store: Store,
-    space: Space[DetectorCard],
-    descriptors: Float[np.ndarray, "n d"],
-    exact: bool = False,
+    search: VectorSearch, scenes: int, descriptors: Float[np.ndarray, "n d"], exact: bool = False
 ) -> Float[np.ndarray, " scenes"]:
     """How much each scene looks like a set of local descriptors.
 
@@ -30,18 +22,17 @@ def votes(
     among its nearest neighbours by how much it is nearer, in squared distance, than the last of these neighbours.
 
     Args:
-        store: the repository.
-        space: the scenes.
+        search: of the scenes' descriptors.
+        scenes: how many there are.
         descriptors: unit vectors, the best first.
         exact: compare all descriptors, even of a large repository.
 
     Returns:
-        A number for each of the space's entries; 0 for those that look like nothing of it.
+        A number for each scene; 0 for those that look like nothing of it.
     """
-    large = sum(entry.count for entry in space.entries) >= _LARGE and not exact
-    asked = descriptors[: _ASKED_OF_LARGE if large else _ASKED]
-    found = nearest(store, space.card, space.entries, asked.astype(np.float32), _NEIGHBOURS, exact=not large)
-    return counted(found, len(space.entries)) / len(asked)
+    asked = descriptors[: _ASKED_OF_LARGE if search.large and not exact else _ASKED]
+    found = search.nearest(asked.astype(np.float32), _NEIGHBOURS, exact)
+    return counted(found, scenes) / len(asked)
 
 
 def counted(found: Neighbours, scenes: int) -> Float[np.ndarray, " scenes"]:

@@ -194,3 +194,30 @@ def test_few_near_points_beat_better_ones_far_apart() -> None:
     scores = np.array([0.9] * 5 + [0.7] * 5)
     best, score = speaking(positions, scores, size=10.0)
     assert best >= 5 and score == pytest.approx(0.7)
+
+
+def test_reading_no_more_scenes_than_needed_changes_no_answer(
+    repository: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scene whose best key points are spread must not hide one whose are not, though more was expected of it."""
+    for number in range(6):
+        repository.add([scattered(f"scattered {number}", 10 + number)])
+    expected = TextQuestions(repository).ask(["a boat"], top=1)
+    assert expected.hits[0].scene == "boat"
+    monkeypatch.setattr(text_query, "_READ", 1)
+    questions = TextQuestions(repository)
+    assert questions.ask(["a boat"], top=1).hits == expected.hits
+    read = set(questions._positions._known)
+    assert 1 < len(read) < 10  # the scattered ones had to be looked at, the cats and dogs had not
+
+
+def scattered(name: str, seed: int) -> CondensedScene:
+    """A scene whose key points of boats are nowhere near each other."""
+    points = make_points(60, seed)
+    features = np.zeros((60, DIM), dtype=np.float16)
+    features[:, 0] = 1.0
+    features[:8] = np.eye(DIM)[WORDS.index("a boat")]
+    positions = points.positions.copy()
+    positions[:8] = np.array([[x, y, z] for x in (-2, 2) for y in (-2, 2) for z in (-2, 2)], dtype=np.float32)
+    both = {"dinov2": points.features["dinov2"], "clip": features}
+    return make_scene(60, seed, id=name, positions=positions, features=both)
