@@ -1,8 +1,9 @@
 # make demo and make test set everything up first. VENV=folder puts the environment elsewhere, PYTHON=python3.11 picks
-# another interpreter to make it with.
+# another interpreter to make it with, WORKERS=4 tests in four processes, of 2 GB each.
 
 VENV ?= .venv
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/.condense-installed
 
@@ -20,7 +21,7 @@ demo: $(INSTALLED)
 	PATH="$(BIN):$$PATH" bash examples/01_train_and_query.sh
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -169,14 +169,10 @@ def speaking(positions: Float[np.ndarray, "n 3"], scores: Float[np.ndarray, " n"
 
 def _at_most(found: Vectors, scores: Float[np.ndarray, "n p"]) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, " s"]]:
     """Scenes, and what their scores cannot exceed, the largest first: the mean of the few best key points anywhere."""
-    scenes, own = np.unique(found.scenes, return_inverse=True)
-    totals = np.zeros((len(scenes), scores.shape[1]))
-    for column in range(scores.shape[1]):
-        order = np.lexsort((-scores[:, column], own))
-        rank = np.arange(len(order)) - np.searchsorted(own[order], own[order])
-        best = order[rank < FEW]
-        np.add.at(totals[:, column], own[best], scores[best, column] / FEW)
-    mosts = totals.min(axis=1)
+    scenes, first, own, counts = np.unique(found.scenes, True, True, True)
+    table = np.zeros((len(scenes), max(FEW, int(counts.max(initial=0))), scores.shape[1]))
+    table[own, np.arange(len(own)) - first[own]] = scores
+    mosts = np.partition(table, -FEW, axis=1)[:, -FEW:].sum(axis=1).min(axis=1) / FEW
     order = np.argsort(-mosts, kind="stable")
     return scenes[order], mosts[order]
 

@@ -33,7 +33,7 @@ _REFINED = 2
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors of key points, and whose they are."""
+    """Vectors of key points, and whose they are; those of one scene stand together, the first scene first."""
 
     scenes: Int[np.ndarray, " n"]
     """Place of the scene in the list of entries that was asked about."""
@@ -146,7 +146,8 @@ class VectorSearch:
     def _of(self, rows: pa.Table) -> Vectors:
         """The vectors of rows, without those that were replaced or removed."""
         scenes = scenes_of(rows, self._places)
-        own = scenes >= 0
+        order = np.argsort(scenes, kind="stable")
+        own = order[scenes[order] >= 0]
         keypoints, values = array(rows, "index")[own].astype(np.int64), array(rows, "vector")[own].astype(np.float32)
         return Vectors(scenes[own], keypoints, values)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+
+_SHORTEST = 1e-12
 
 
 def relevancy(
@@ -27,7 +30,10 @@ def relevancy(
     Returns:
         Scores in 0..1; above 0.5 the query beats every canonical phrase.
     """
-    features = functional.normalize(features, dim=-1)
-    query_cosines = features @ functional.normalize(phrases, dim=-1).T
-    canonical_cosines = features @ functional.normalize(canonical, dim=-1).T
-    return (temperature * (query_cosines - canonical_cosines.amax(-1, keepdim=True))).sigmoid()
+    flat = features.flatten(0, -2) if features.ndim > 1 else features[None]
+    words = functional.normalize(torch.cat([phrases, canonical]), dim=1)
+    # Many features are read twice here and written nowhere, and the largest is taken along what lies apart in memory.
+    cosines = words @ flat.T / flat.norm(dim=1).clamp(min=_SHORTEST)
+    asked, neutral = cosines.split([len(phrases), len(canonical)])
+    scores = (temperature * (asked - neutral.amax(dim=0))).sigmoid()
+    return scores.T.reshape(*features.shape[:-1], len(phrases))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +20,7 @@ from condense_nerfstudio.repository.schema import LOG, POINTS, vectors_table
 from condense_nerfstudio.repository.store import Store
 
 from ..keypoints.scenes import make_scene
-
-HERE = Path(__file__).parent
+from .processes import worker
 
 
 def scene(name: str, seed: int = 0, count: int = 20) -> CondensedScene:
@@ -220,14 +216,6 @@ class _Dying:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._table, name)
-
-
-def worker(*arguments: object) -> subprocess.Popen[str]:
-    """A process of its own; see worker.py."""
-    command = [sys.executable, str(HERE / "worker.py"), *map(str, arguments)]
-    path = os.pathsep.join((str(HERE.parent / "keypoints"), str(HERE.parents[1])))  # of this checkout
-    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **piped)
 
 
 def test_eight_writers_and_eight_readers_lose_nothing(tmp_path: Path) -> None:
