@@ -85,12 +85,14 @@ class TunedTeacher:
         if lora_shape(teacher, lora.shape.rank, lora.shape.blocks) != lora.shape:
             raise ValueError(f"the corrections of {teacher.name} are for another network")
         names = teacher.tunable_layers(lora.shape.blocks)
+        # The memory of deepcopy says that these are copied already: only the structure around them is.
         weights = [*teacher.network.parameters(), *teacher.network.buffers()]
         network = copy.deepcopy(teacher.network, {id(weight): weight for weight in weights})
         config = peft.LoraConfig(r=lora.shape.rank, lora_alpha=lora.shape.rank, target_modules=names)
         network = peft.inject_adapter_in_model(config, network, _ADAPTER)
         for name, down, up in zip(names, lora.down, lora.up, strict=True):
             layer = network.get_submodule(name)
+            # The tensors themselves, so that what an optimizer does to them is done here.
             layer.lora_A[_ADAPTER].weight = down
             layer.lora_B[_ADAPTER].weight = up
         self._teacher = teacher
@@ -106,7 +108,5 @@ def import_peft() -> ModuleType:
     try:
         return import_module("peft")
     except ImportError as error:
-        raise UserError(
-            "LoRA on a teacher needs the package peft: run pip install 'condense_nerfstudio[lora]', or set "
-            "--training.lora-rank 0."
-        ) from error
+        message = "LoRA on a teacher needs the package peft: run pip install 'condense_nerfstudio[lora]'."
+        raise UserError(message) from error

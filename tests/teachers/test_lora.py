@@ -93,5 +93,5 @@ def test_the_registry_knows_which_teachers_can_have_it(tmp_path: Path) -> None:
 
 def test_a_missing_peft_names_the_extra(teacher: TunableTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(UserError, match=r"pip install 'condense_nerfstudio\[lora\]', or set --training\.lora-rank 0"):
+    with pytest.raises(UserError, match=r"needs the package peft: run pip install 'condense_nerfstudio\[lora\]'"):
         TunedTeacher(teacher, Lora(lora_shape(teacher, 2, 1)))
