@@ -113,7 +113,10 @@ class HeldOutScene:
                 rendered = model.render(self.features[name], marched).features[teacher]
                 found[name] = own_head.center(head.uncenter(rendered))
                 if name != "with photographs":
-                    adapted = head.adapter(head.center(raw))
+                    seen = raw
+                    if teacher in model.config.lora:
+                        seen = model.tuned(teacher).encode(read_rgb(Path(view.dataset.image_filenames[view.index])))
+                    adapted = head.adapter(head.center(seen))
                     found[f"{name} 2d"] = own_head.center(head.uncenter(adapted)).flatten(0, 1)
                     answers.adapted[name][key] = adapted
             answers.features[key] = (grid, found)
@@ -212,6 +215,8 @@ def main() -> None:
     from condense_nerfstudio.backbone.backbone_file import find_backbone, open_backbone
     from condense_nerfstudio.backbone.joint import JointModel
     from condense_nerfstudio.backbone.settings import VolumeConfig
+    from condense_nerfstudio.teachers.config import TeacherConfig
+    from condense_nerfstudio.teachers.registry import load_teacher
 
     trained, card = open_backbone(find_backbone(arguments.backbone))
     torch.manual_seed(0)
@@ -223,6 +228,10 @@ def main() -> None:
     for other in arguments.others:
         name, _, file = other.partition("=")
         models[name] = open_backbone(Path(file))[0]
+    for record in card.teachers:
+        teacher = load_teacher(TeacherConfig(**record.config))
+        for model in models.values():
+            model.tune(teacher)
     rows: dict[str, dict[str, Any]] = {"demo": {}, "real": {}}
     retrieval = {"demo": Retrieval(models), "all": Retrieval(models)}
     probed: dict[str, list[Any]] = defaultdict(list)

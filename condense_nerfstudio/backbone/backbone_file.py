@@ -18,6 +18,7 @@ from condense_nerfstudio.backbone.network import SIZES, NetworkConfig
 from condense_nerfstudio.backbone.tensor_file import write_tensors
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
+from condense_nerfstudio.teachers.lora import LoraShape
 
 VERSION = 1
 """Of the file's format and of what its network computes."""
@@ -63,6 +64,8 @@ def find_backbone(name: str) -> Path:
 def open_backbone(path: Path, device: torch.device | str = "cpu") -> tuple[JointModel, BackboneCard]:
     """Opens a backbone, in evaluation mode.
 
+    If it has LoRA, its 2D branch needs the teachers too (:meth:`JointModel.tune`); its 3D branch needs nothing else.
+
     Args:
         path: the file.
         device: where the network is wanted.
@@ -101,7 +104,13 @@ def _joint_config(values: Mapping[str, Any]) -> JointConfig:
     network = values["network"]
     widths, blocks, up_blocks = (tuple(map(int, network[name])) for name in ("widths", "blocks", "up_blocks"))
     dims = int(network["output_dim"]), int(network["lifted_dim"])
-    return JointConfig(**{**values, "network": NetworkConfig(widths, blocks, up_blocks, *dims)})
+    lora = {name: _lora_shape(shape) for name, shape in values.get("lora", {}).items()}
+    return JointConfig(**{**values, "network": NetworkConfig(widths, blocks, up_blocks, *dims), "lora": lora})
+
+
+def _lora_shape(values: Mapping[str, Any]) -> LoraShape:
+    weights = tuple(tuple(map(int, weight)) for weight in values["weights"])
+    return LoraShape(int(values["rank"]), int(values["blocks"]), weights)
 
 
 def _card(values: Mapping[str, Any]) -> BackboneCard:

@@ -48,7 +48,8 @@ class EmbeddedScene:
         photographs: how many training photographs are lifted into the backbone's input.
 
     Raises:
-        UserError: photographs are wanted and a teacher cannot be loaded, or is not the one of the backbone.
+        UserError: photographs are wanted and a teacher cannot be loaded, or is not the one of the backbone, or peft is
+            missing for its LoRA.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class EmbeddedScene:
                     f"The teacher {record.name} is not the one that the backbone learned from (revision "
                     f"{record.revision}, here {teacher.revision}): use its weights, or embed without --photographs."
                 )
-            maps[record.name] = cached_feature_maps([files[i] for i in chosen], teacher, self._cache)
+            self.model.tune(teacher)
+            if record.name not in self.model.config.lora:  # a teacher with LoRA is run on the photographs
+                maps[record.name] = cached_feature_maps([files[i] for i in chosen], teacher, self._cache)
         cameras = self.nerf.cameras[torch.tensor(chosen)]
         views = Views([files[i] for i in chosen], cameras, [False] * len(chosen))
         scene = Scene(self.data.name, self.volume, views, maps, [])

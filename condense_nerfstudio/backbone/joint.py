@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,8 @@ from condense_nerfstudio.backbone.network import Backbone, NetworkConfig
 from condense_nerfstudio.backbone.octree import Nodes, corners, interpolate
 from condense_nerfstudio.scene.heads import TeacherHead, heaviest_points
 from condense_nerfstudio.scene.keypoint_head import START, KeypointMapHead
+from condense_nerfstudio.teachers.lora import Lora, LoraShape, TunedTeacher
+from condense_nerfstudio.teachers.protocol import Teacher, TunableTeacher
 
 _LEAST_OPACITY = 1e-3
 
@@ -35,6 +37,8 @@ class JointConfig:
     """Words a colour channel in the vocabulary of scene embeddings; their cube is an embedding's length."""
     samples_per_ray: int = 8
     """Samples at which a ray reads the feature volume: those with the largest weights."""
+    lora: Mapping[str, LoraShape] = field(default_factory=dict)
+    """Of the teachers that the 2D branch tunes, by name."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,33 @@ class JointModel(nn.Module):
         first = next(iter(config.teachers.values()))
         self.map_head = KeypointMapHead(first, config.keypoint_hidden_dim)
         self.embedding = Embedding(sum(config.teachers.values()), config.tones)
+        self.lora = nn.ModuleDict({name: Lora(shape) for name, shape in config.lora.items()})
+        self._tuned: dict[str, TunedTeacher] = {}
 
     def head(self, teacher: str) -> TeacherHead:
         """A teacher's statistics, decoder and adapter."""
         head = self.heads[teacher]
         assert isinstance(head, TeacherHead)
         return head
+
+    def tune(self, teacher: Teacher) -> None:
+        """Brings a loaded teacher, of which the model keeps the LoRA only; of one without LoRA nothing is needed.
+
+        Args:
+            teacher: on the model's device; it stays as it is.
+
+        Raises:
+            UserError: peft is not installed.
+            ValueError: the LoRA was made for another network.
+        """
+        if teacher.name in self.config.lora:
+            lora = self.lora[teacher.name]
+            assert isinstance(teacher, TunableTeacher) and isinstance(lora, Lora)
+            self._tuned[teacher.name] = TunedTeacher(teacher, lora)
+
+    def tuned(self, teacher: str) -> TunedTeacher:
+        """A teacher of `config.lora` with its LoRA as it is now; it must have been brought (:meth:`tune`)."""
+        return self._tuned[teacher]
 
     def forward(self, nodes: Nodes, lifted: Float[Tensor, "nodes _"] | None = None) -> FeatureVolume:
         """The feature volume of a scene.

@@ -38,7 +38,7 @@ def scene_losses(
     """Both branches on random rays of random photographs of a scene.
 
     Args:
-        model: the network.
+        model: the network, with the teachers of its LoRA (:meth:`JointModel.tune`).
         scene: the scene.
         others: embeddings of other scenes.
         config: what to look at.
@@ -58,8 +58,11 @@ def scene_losses(
         lifted = lifted_features(model, scene, thickness, nodes, chosen)
     volume = model(nodes, lifted)
     rendered = model.render(volume, looked.marched)
+    photographs = [read_rgb(scene.views.images[image]).to(device) for image in images]
     heads = {name: model.head(name) for name in model.config.teachers}
-    maps = branch_maps(heads, looked.targets)
+    tuned = model.config.lora if config.train_2d else ()
+    live = {name: [model.tuned(name).encode(photograph) for photograph in photographs] for name in tuned}
+    maps = branch_maps(heads, looked.targets, live)
     if not config.train_2d:
         maps = {name: BranchMaps(branch.teacher, branch.teacher) for name, branch in maps.items()}
     # The contrast of feature_losses draws its rays with torch's own numbers.
@@ -73,11 +76,11 @@ def scene_losses(
     if config.scene_contrast and len(others):
         # Exposures differ between captures of one place.
         gain = float(np.exp(random.uniform(-LARGEST_GAIN, LARGEST_GAIN)))
-        photographs = torch.stack([
-            model.image_embedding((read_rgb(scene.views.images[image]).to(device) * gain).clamp(max=1.0), of_image)
-            for image, of_image in zip(images, _by_image(maps), strict=True)
+        found = torch.stack([
+            model.image_embedding((photograph * gain).clamp(max=1.0), of_image)
+            for photograph, of_image in zip(photographs, _by_image(maps), strict=True)
         ])  # fmt: skip
-        contrast = model.embedding.contrast(photographs, embedding, others)
+        contrast = model.embedding.contrast(found, embedding, others)
         losses["scene_contrast"] = config.scene_contrast * contrast
     return SceneLosses(losses, embedding.detach())
 
@@ -107,8 +110,10 @@ def adapted_maps(
 ) -> dict[str, Float[Tensor, "_ _ c"]]:
     """The 2D branch's features G of a photograph, centred, by teacher.
 
+    A teacher with LoRA is run on the photograph; of the others the scene's maps are taken.
+
     Args:
-        model: the network.
+        model: the network, with the teachers of its LoRA (:meth:`JointModel.tune`).
         scene: whose photograph it is.
         image: which.
         device: where the network is.
@@ -116,7 +121,10 @@ def adapted_maps(
     maps = {}
     for name in model.config.teachers:
         head = model.head(name)
-        raw = torch.from_numpy(np.array(scene.maps[name][image], dtype=np.float32)).to(device)
+        if name in model.config.lora:
+            raw = model.tuned(name).encode(read_rgb(scene.views.images[image]).to(device))
+        else:
+            raw = torch.from_numpy(np.array(scene.maps[name][image], dtype=np.float32)).to(device)
         maps[name] = head.adapter(head.center(raw))
     return maps
 

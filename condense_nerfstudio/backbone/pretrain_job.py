@@ -18,10 +18,12 @@ from condense_nerfstudio.backbone.network import SIZES
 from condense_nerfstudio.backbone.pretraining import Pretraining
 from condense_nerfstudio.backbone.ranks import Ranks, started_ranks
 from condense_nerfstudio.backbone.ray_fleet import train_nerfs_on_ray
-from condense_nerfstudio.backbone.settings import PretrainConfig
+from condense_nerfstudio.backbone.settings import PretrainConfig, PretrainingConfig
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.files import write_json
 from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
+from condense_nerfstudio.teachers.lora import LoraShape, import_peft, lora_shape
+from condense_nerfstudio.teachers.protocol import Teacher, TunableTeacher
 
 BACKBONE_FILE, REPORT_FILE, STATE_FILE = "backbone.safetensors", "report.json", "state.safetensors"
 
@@ -37,9 +39,11 @@ def pretrain(config: PretrainConfig) -> dict[str, Any]:
         on ranks of torchrun but the first.
 
     Raises:
-        UserError: there is no scene, none is left, or the folder is in use.
+        UserError: there is no scene, none is left, the folder is in use, or LoRA is wanted without peft.
     """
     captures = find_captures(config.scenes)
+    if config.training.lora_rank:
+        import_peft()  # now, and not after the NeRFs
     with started_ranks() as ranks, _progress(ranks.first) as progress:
         if not ranks.first:
             _stage_three(ranks.from_first(None), config, progress, ranks)
@@ -165,8 +169,11 @@ def _stage_three(names: list[str], config: PretrainConfig, progress: Progress, r
     if ranks.first:
         ranks.wait()
     torch.manual_seed(config.training.seed)
-    network = JointConfig(SIZES[config.size], {teacher.name: teacher.dim for teacher in teachers})
+    lora = _lora(teachers[0], config.training)
+    network = JointConfig(SIZES[config.size], {teacher.name: teacher.dim for teacher in teachers}, lora=lora)
     joint = JointModel(network).to(device)
+    for teacher in teachers:
+        joint.tune(teacher)
     training = Pretraining(joint, scenes, config.training, config.output_dir / STATE_FILE, ranks)
     if ranks.first:
         _run_reported(training, config, progress)
@@ -190,6 +197,14 @@ def _stage_three(names: list[str], config: PretrainConfig, progress: Progress, r
     )
     write_backbone(training.model, card, config.output_dir / BACKBONE_FILE)
     return {"steps": training.step, "losses": training.losses}
+
+
+def _lora(visual: Teacher, config: PretrainingConfig) -> dict[str, LoraShape]:
+    """The LoRA of the visual teacher, by its name; none where none is wanted."""
+    if not config.lora_rank:
+        return {}
+    assert isinstance(visual, TunableTeacher)
+    return {visual.name: lora_shape(visual, config.lora_rank, config.lora_blocks)}
 
 
 def _run_reported(training: Pretraining, config: PretrainConfig, progress: Progress) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ class Pretraining:
     What a step draws depends on the seed and the step alone, so that a resumed training is the same training.
 
     Args:
-        model: the network; its heads start from the teachers' statistics unless the state is resumed.
+        model: the network, with the teachers of its LoRA; its heads start from the teachers' statistics unless the
+            state is resumed.
         scenes: what it is trained on.
         config: how.
         state: the file in which the state is kept.
@@ -176,13 +178,17 @@ class Pretraining:
 
 
 def _optimizers(model: JointModel, config: PretrainingConfig) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the matrices between the backbone's input and output, AdamW for all else."""
+    """Muon for the matrices between the backbone's input and output, AdamW for all else; the LoRA has its own rate."""
     hidden = [parameter for parameter in model.backbone.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if not any(parameter is matrix for matrix in hidden)]
+    lora = list(model.lora.parameters())
+    known = {*hidden, *lora}
+    groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p not in known]}]
+    if lora:
+        groups.append({"params": lora, "lr": config.lora_learning_rate})
     decay = config.weight_decay
     optimizers = (
         Muon(hidden, config.matrix_learning_rate, decay),
-        torch.optim.AdamW(others, lr=config.learning_rate, weight_decay=decay, fused=True),
+        torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=decay, fused=True),
     )
     for optimizer in optimizers:
         for group in optimizer.param_groups:

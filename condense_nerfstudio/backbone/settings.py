@@ -10,6 +10,7 @@ from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.config import DetectorConfig
 from condense_nerfstudio.scene.loss_config import FeatureLossConfig, KeypointLossConfig
 from condense_nerfstudio.teachers.config import TeacherConfig
+from condense_nerfstudio.teachers.registry import TUNABLE_TEACHER_NAMES
 
 Size = Literal["lite", "base"]
 Launcher = Literal["local", "ray"]
@@ -102,6 +103,13 @@ class PretrainingConfig:
     """Steps until the learning rates are at their peaks."""
     weight_decay: float = 0.01
     """Of both optimizers."""
+    lora_rank: int = 0
+    """Rank of the LoRA on the last blocks of the visual teacher, efficientnet or dinov2, which is then trained too and
+    run on every photograph that is looked at; 0 leaves the teachers as they are. Needs the extra lora."""
+    lora_blocks: int = 4
+    """Last blocks of the teacher that get LoRA, up to the one whose output is taken."""
+    lora_learning_rate: float = 5e-4
+    """Of AdamW, for the LoRA, at its peak."""
     longest_gradient: float = 1.0
     """Gradients are cut to this length."""
     mixed_precision: bool = True
@@ -117,6 +125,12 @@ class PretrainingConfig:
         for flag, value in (("--steps", self.steps), ("--scenes-per-step", self.scenes_per_step)):
             if value < 1:
                 raise UserError(f"{flag} is {value}: give a positive number.")
+        if self.lora_rank < 0:
+            raise UserError(f"--training.lora-rank is {self.lora_rank}: give a positive number, or 0 for none.")
+        if self.lora_blocks < 1:
+            raise UserError(f"--training.lora-blocks is {self.lora_blocks}: give a positive number.")
+        if self.lora_rank and not self.step.train_2d:
+            raise UserError("--training.lora-rank belongs to the 2D branch: leave out --training.step.no-train-2d.")
 
 
 @dataclass(frozen=True)
@@ -148,6 +162,13 @@ class PretrainConfig:
     """The detector of key points."""
     cache_dir: Path | None = None
     """Folder for the teachers' feature maps; by default condense_nerfstudio in the user's cache folder."""
+
+    def __post_init__(self) -> None:
+        if self.training.lora_rank and self.visual.name not in TUNABLE_TEACHER_NAMES:
+            raise UserError(
+                f"Teacher {self.visual.name} can have no LoRA: "
+                f"set --visual.name to {' or '.join(TUNABLE_TEACHER_NAMES)}, or --training.lora-rank 0."
+            )
 
 
 @dataclass(frozen=True)

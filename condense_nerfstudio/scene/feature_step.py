@@ -28,17 +28,26 @@ class BranchMaps:
     """G, the 2D branch."""
 
 
-def branch_maps(heads: Mapping[str, TeacherHead], targets: Sequence[FeatureTarget]) -> dict[str, BranchMaps]:
+def branch_maps(
+    heads: Mapping[str, TeacherHead],
+    targets: Sequence[FeatureTarget],
+    tuned: Mapping[str, list[Float[Tensor, "_ _ c"]]] | None = None,
+) -> dict[str, BranchMaps]:
     """Runs the 2D branch of every teacher on the maps of the targets.
 
     Args:
         heads: by teacher.
         targets: whose maps.
+        tuned: what teachers that are trained too say of the targets' images now, by teacher: the 2D branch of these
+            is run on it instead.
     """
     maps = {}
     for name, head in heads.items():
         centred = [head.center(batch) for batch in _batches([target.maps[name] for target in targets])]
-        maps[name] = BranchMaps(centred, [head.adapter(batch) for batch in centred])
+        seen = centred
+        if tuned and name in tuned:
+            seen = [head.center(batch) for batch in _batches(tuned[name])]
+        maps[name] = BranchMaps(centred, [head.adapter(batch) for batch in seen])
     return maps
 
 

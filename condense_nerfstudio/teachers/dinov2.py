@@ -19,6 +19,8 @@ from condense_nerfstudio.teachers.weights import load_pretrained, strictly, weig
 
 _DEFAULT_MODEL = "facebook/dinov2-base"
 _DEFAULT_RESOLUTION = 518
+_TUNED = ("q_proj", "v_proj", "query", "value")
+"""Projections to queries and values: the layers of LoRA's paper, by the names in transformers 5 and 4."""
 _RECIPE_VERSION = 1
 """Raise it when a change of code changes the features."""
 
@@ -37,7 +39,7 @@ class Dinov2Teacher:
         self._layer = config.layer
         if config.layer is not None:
             _keep_layers(network, config.layer)
-        self._network = network.eval().requires_grad_(False).to(device)
+        self.network = network.eval().requires_grad_(False).to(device)
         self._resolution = config.resolution or _DEFAULT_RESOLUTION
         self._prefix_tokens = 1 + getattr(network.config, "num_register_tokens", 0)
         self.dim: int = network.config.hidden_size
@@ -46,15 +48,27 @@ class Dinov2Teacher:
     @cached_property
     def revision(self) -> str:
         recipe = f"dinov2 {_RECIPE_VERSION} layer {self._layer} resolution {self._resolution}"
-        return weights_revision([self._network], recipe)
+        return weights_revision([self.network], recipe)
 
     @torch.no_grad()
     def encode_image(self, image: Float[Tensor, "h w 3"]) -> Float[Tensor, "hp wp dim"]:
+        return self.encode_with(self.network, image)
+
+    def encode_with(self, network: nn.Module, image: Float[Tensor, "h w 3"]) -> Float[Tensor, "hp wp dim"]:
         pixels = network_input(
-            image.to(self._network.device), self._resolution, self.patch_size, IMAGENET_MEAN, IMAGENET_STD
+            image.to(self.network.device), self._resolution, self.patch_size, IMAGENET_MEAN, IMAGENET_STD
         )
-        tokens = self._network(pixel_values=pixels).last_hidden_state[0, self._prefix_tokens :]
+        tokens = network(pixel_values=pixels).last_hidden_state[0, self._prefix_tokens :]
         return tokens.view(pixels.shape[2] // self.patch_size, pixels.shape[3] // self.patch_size, self.dim)
+
+    def tunable_layers(self, blocks: int) -> list[str]:
+        layers = self.network.encoder.layer
+        return [
+            f"encoder.layer.{number}.{name}"
+            for number in range(max(0, len(layers) - blocks), len(layers))
+            for name, _ in layers[number].named_modules()
+            if name.rpartition(".")[2] in _TUNED
+        ]
 
 
 def _load(model: str) -> Any:

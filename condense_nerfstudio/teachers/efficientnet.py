@@ -6,7 +6,7 @@ from functools import cached_property
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.teachers.config import TeacherConfig
@@ -38,17 +38,24 @@ class EfficientNetTeacher:
                 f"give {option_flag('visual', 'layer')} a number from 0 to {NUM_BLOCKS - 1}."
             )
         self._device = torch.device(device)
-        self._network = EfficientNetLite0(self.name).to(self._device)
+        self.network = EfficientNetLite0(self.name).to(self._device)
         self._resolution = config.resolution or _DEFAULT_RESOLUTION
-        self.dim = self._network.channels(self._block)
-        self.patch_size = self._network.stride(self._block)
+        self.dim = self.network.channels(self._block)
+        self.patch_size = self.network.stride(self._block)
 
     @cached_property
     def revision(self) -> str:
         recipe = f"efficientnet {_RECIPE_VERSION} block {self._block} resolution {self._resolution}"
-        return weights_revision([self._network], recipe)
+        return weights_revision([self.network], recipe)
 
     @torch.no_grad()
     def encode_image(self, image: Float[Tensor, "h w 3"]) -> Float[Tensor, "hp wp dim"]:
+        return self.encode_with(self.network, image)
+
+    def encode_with(self, network: nn.Module, image: Float[Tensor, "h w 3"]) -> Float[Tensor, "hp wp dim"]:
+        assert isinstance(network, EfficientNetLite0)
         pixels = network_input(image.to(self._device), self._resolution, self.patch_size, PIXEL_MEAN, PIXEL_STD)
-        return self._network.features(pixels, self._block)[0].permute(1, 2, 0).contiguous()
+        return network.features(pixels, self._block)[0].permute(1, 2, 0).contiguous()
+
+    def tunable_layers(self, blocks: int) -> list[str]:
+        return self.network.pointwise(range(max(0, self._block + 1 - blocks), self._block + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,8 @@ from condense_nerfstudio.errors import UserError
 PIXEL_MEAN = (127 / 255, 127 / 255, 127 / 255)
 PIXEL_STD = (128 / 255, 128 / 255, 128 / 255)
 NUM_BLOCKS = 16
+_POINTWISE = ("_expand_conv", "_project_conv")
+"""A block's 1 x 1 convolutions; the first block has no first one."""
 
 
 class EfficientNetLite0(nn.Module):
@@ -37,6 +40,10 @@ class EfficientNetLite0(nn.Module):
         # The package's own loader unpickles whatever the file holds.
         state = torch.load(weights.get_model_file_path(), map_location="cpu", weights_only=True)
         self._network.load_state_dict(state)
+        for block in self._network._blocks:
+            for name in _POINTWISE:
+                if hasattr(block, name):
+                    setattr(block, name, _plain(getattr(block, name)))
         self.eval().requires_grad_(False)
 
     def stride(self, block: int) -> int:
@@ -50,6 +57,12 @@ class EfficientNetLite0(nn.Module):
         """Channels of a block's output."""
         return self._network._blocks[block]._project_conv.out_channels
 
+    def pointwise(self, blocks: Iterable[int]) -> list[str]:
+        """Names of the 1 x 1 convolutions of some blocks, which hold most of their weights, in order."""
+        modules = dict(self.named_modules())
+        names = [f"_network._blocks.{block}.{name}" for block in blocks for name in _POINTWISE]
+        return [name for name in names if name in modules]
+
     def features(self, pixels: Float[Tensor, "b 3 h w"], block: int) -> Float[Tensor, "b c hp wp"]:
         """Output of one block, 0 to 15; h and w must be multiples of its stride."""
         network = self._network
@@ -62,6 +75,14 @@ class EfficientNetLite0(nn.Module):
         """The ImageNet classifier, applied to every cell of the last feature map (stride 32) and not to their mean."""
         features = self._network.extract_features(pixels).permute(0, 2, 3, 1)
         return functional.linear(features, self._network._fc.weight, self._network._fc.bias)
+
+
+def _plain(convolution: nn.Conv2d) -> nn.Conv2d:
+    """The same 1 x 1 convolution without the package's padding, of which it has none, so that peft knows its class."""
+    assert convolution.kernel_size == (1, 1) and tuple(convolution.stride) == (1, 1)
+    plain = nn.Conv2d(convolution.in_channels, convolution.out_channels, 1, bias=False)
+    plain.weight = convolution.weight
+    return plain
 
 
 def import_lite(package: str, teacher: str) -> ModuleType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -29,6 +29,28 @@ class Teacher(Protocol):
 
         The image is resized to the teacher's resolution and never cropped, so the centre of cell (i, j) lies at pixel
         x = (j + 0.5) / wp * w, y = (i + 0.5) / hp * h of the given image (pixel centres at +0.5).
+        """
+        ...
+
+
+@runtime_checkable
+class TunableTeacher(Teacher, Protocol):
+    """A teacher whose last blocks can be given LoRA (condense_nerfstudio/teachers/lora.py)."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The frozen network."""
+        ...
+
+    def encode_with(self, network: nn.Module, image: Float[Tensor, "h w 3"]) -> Float[Tensor, "hp wp dim"]:
+        """What encode_image gives, from this network or one made after it, and with gradient."""
+        ...
+
+    def tunable_layers(self, blocks: int) -> list[str]:
+        """Names, in the network, of the linear layers or convolutions to tune in its last blocks, in order.
+
+        Args:
+            blocks: how many of the blocks up to the one whose output is taken; all where there are fewer.
         """
         ...
 

@@ -22,17 +22,20 @@ class _Implementation:
     """Whether it is a language teacher."""
     options: tuple[str, ...]
     """The fields of TeacherConfig that it takes, beside resolution."""
+    tunable: bool = False
+    """Whether it can be given LoRA."""
 
 
 _IMPLEMENTATIONS = {
-    "dinov2": _Implementation("Dinov2Teacher", speaks=False, options=("model", "layer")),
+    "dinov2": _Implementation("Dinov2Teacher", speaks=False, options=("model", "layer"), tunable=True),
     "clip": _Implementation("ClipTeacher", speaks=True, options=("model",)),
-    "efficientnet": _Implementation("EfficientNetTeacher", speaks=False, options=("layer",)),
+    "efficientnet": _Implementation("EfficientNetTeacher", speaks=False, options=("layer",), tunable=True),
     "conse": _Implementation("ConseTeacher", speaks=True, options=()),
 }
 
 TEACHER_NAMES = tuple(_IMPLEMENTATIONS)
 LANGUAGE_TEACHER_NAMES = tuple(name for name, implementation in _IMPLEMENTATIONS.items() if implementation.speaks)
+TUNABLE_TEACHER_NAMES = tuple(name for name, implementation in _IMPLEMENTATIONS.items() if implementation.tunable)
 
 _SMALLEST_RESOLUTION = 32
 

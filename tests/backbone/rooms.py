@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from nerfstudio.cameras.cameras import Cameras
 from PIL import Image
+from torch import Tensor, nn
 
 from condense_nerfstudio.backbone.joint import JointConfig, JointModel
 from condense_nerfstudio.backbone.network import NetworkConfig
@@ -17,6 +19,8 @@ from condense_nerfstudio.backbone.scenes import Scene
 from condense_nerfstudio.backbone.settings import PretrainingConfig, StepConfig
 from condense_nerfstudio.backbone.views import Views
 from condense_nerfstudio.backbone.volume import SceneVolume, VolumeCard
+from condense_nerfstudio.teachers.cache import read_rgb
+from condense_nerfstudio.teachers.lora import lora_shape
 
 RESOLUTION = 64
 STEP = StepConfig(images_per_scene=2, rays_per_scene=128)
@@ -99,3 +103,42 @@ def model(seed: int = 0) -> JointModel:
     """A tiny network for the rooms."""
     torch.manual_seed(seed)
     return JointModel(JointConfig(SMALL, TEACHERS, feature_dim=4, adapter_dim=4, adapter_kernel=3, tones=2))
+
+
+class TinyTeacher:
+    """The first teacher as a network that can have LoRA; a cell covers four pixels of a photograph."""
+
+    name, dim, patch_size, revision = "first", TEACHERS["first"], 4, "tiny"
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.network = nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 1))
+        with torch.no_grad():
+            for parameter in self.network.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        self.network.eval().requires_grad_(False)
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        return self.encode_with(self.network, image)
+
+    def encode_with(self, network: nn.Module, image: Tensor) -> Tensor:
+        return network(image.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+
+    def tunable_layers(self, blocks: int) -> list[str]:
+        return ["3"][:blocks]
+
+
+def seen_scene(seed: int = 0) -> Scene:
+    """A room whose first feature maps are what the tiny teacher says of its photographs."""
+    plain, teacher = scene(seed), TinyTeacher()
+    maps = [teacher.encode_image(read_rgb(image)).half().numpy() for image in plain.views.images]
+    return replace(plain, maps={**plain.maps, "first": maps})
+
+
+def tuned_model(seed: int = 0) -> JointModel:
+    """A tiny network whose first teacher has LoRA."""
+    plain, teacher = model(seed), TinyTeacher()
+    tuned = JointModel(replace(plain.config, lora={"first": lora_shape(teacher, 2, 1)}))
+    tuned.load_state_dict(plain.state_dict(), strict=False)
+    tuned.tune(teacher)
+    return tuned

@@ -19,7 +19,7 @@ pytestmark = needs_installation
 
 SMALL = [
     "--nerfs.steps", 100, "--volumes.resolution", 64, "--volumes.rays", 20000, "--training.steps", 3,
-    "--training.steps-per-save", 1, "--training.step.rays-per-scene", 128,
+    "--training.steps-per-save", 1, "--training.step.rays-per-scene", 128, "--training.lora-rank", 2,
 ]  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def test_a_nerf_is_embedded_without_training(pretrained: Path, longer: Path) -> 
     work = pretrained.parent
     command = [
         "condense", "embed", "--load-config", longer, "--backbone", "pre/backbone.safetensors", "--output-dir",
-        "embedded", "--num-keypoints", 20, "--feature-volume", "volume.safetensors", "--json",
+        "embedded", "--num-keypoints", 20, "--photographs", 2, "--feature-volume", "volume.safetensors", "--json",
     ]  # fmt: skip
     answer = json.loads(run(*command, cwd=work).stdout)
     scene = read_condensed_scene(work / "embedded")
@@ -80,7 +80,7 @@ def test_a_nerf_is_embedded_without_training(pretrained: Path, longer: Path) -> 
     with safe_open(work / "volume.safetensors", framework="pt") as opened:
         assert opened.get_tensor("features").shape == (answer["nodes"], 64 + 64 + 1)
         assert opened.get_tensor("conse.decoder").shape == (384, 64)
-    # With the backbone that ships, and photographs.
+    # With the backbone that ships, which has no LoRA.
     shipped = [*command[:4], *command[6:8], "--num-keypoints", 20, "--photographs", 3, "--overwrite"]
     assert "keypoints  " in run(*shipped, cwd=work).stdout
     # What was embedded can be asked for.

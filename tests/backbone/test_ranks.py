@@ -14,7 +14,7 @@ import torch
 from condense_nerfstudio.backbone.pretraining import Pretraining
 from condense_nerfstudio.backbone.ranks import Ranks
 
-from .rooms import TRAINING, model, scene
+from .rooms import TRAINING, seen_scene, tuned_model
 
 SCRIPT = """
 import json, sys
@@ -23,7 +23,7 @@ output, dies = Path(sys.argv[2]), sys.argv[3] == "dies"
 sys.path.insert(0, sys.argv[1])
 import torch
 torch.set_num_threads(1)
-from rooms import TRAINING, model, scene
+from rooms import TRAINING, seen_scene, tuned_model
 from condense_nerfstudio.backbone.pretraining import Pretraining
 from condense_nerfstudio.backbone.ranks import started_ranks
 with started_ranks() as ranks:
@@ -32,8 +32,8 @@ with started_ranks() as ranks:
         losses.append(terms["loss"])
         if dies and ranks.rank == 1 and step == 2:
             sys.exit("rank 1 has no memory left")
-    rooms = [scene(i) for i in range(4)]
-    training = Pretraining(model(), rooms, TRAINING, output / "state", ranks)
+    rooms = [seen_scene(i) for i in range(4)]
+    training = Pretraining(tuned_model(), rooms, TRAINING, output / "state", ranks)
     training.run(report)
     weights = [p.detach().double().sum().item() for p in training.model.parameters()]
     (output / f"rank{ranks.rank}.json").write_text(json.dumps({"losses": losses, "weights": weights}))
@@ -53,7 +53,7 @@ def test_two_ranks_train_what_one_trains(tmp_path: Path) -> None:
     ranks = [json.loads((tmp_path / f"rank{i}.json").read_text()) for i in range(2)]
     assert ranks[0] == ranks[1]
     losses: list[float] = []
-    alone = Pretraining(model(), [scene(i) for i in range(4)], TRAINING, tmp_path / "alone")
+    alone = Pretraining(tuned_model(), [seen_scene(i) for i in range(4)], TRAINING, tmp_path / "alone")
     alone.run(lambda step, terms: losses.append(terms["loss"]))
     assert ranks[0]["losses"] == pytest.approx(losses, rel=1e-4)
     weights = [p.detach().double().sum().item() for p in alone.model.parameters()]

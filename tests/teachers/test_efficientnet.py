@@ -45,7 +45,7 @@ def test_cells_lie_where_the_protocol_says(teacher):
 
 def test_last_block_feeds_the_package_s_own_classifier(teacher):
     """The network is cut open, not rebuilt: continuing after the last block gives the package's own output."""
-    network = teacher._network
+    network = teacher.network
     pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         own = network._network.extract_features(pixels)
