@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.models.base_model import Model
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline
 from torch import nn
 
+from condense_nerfstudio.backbone.gaussians import GaussianScene, read_gaussians
 from condense_nerfstudio.backbone.views import Views
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.scene.load import Training, open_training
@@ -28,7 +30,7 @@ from condense_nerfstudio.scene.world_frame import world_to_nerf
 class Nerf:
     """A NeRF and the photographs that it was trained on."""
 
-    model: Model
+    model: Model | GaussianScene
     """In evaluation mode."""
     cameras: Cameras
     """Of the training photographs."""
@@ -45,16 +47,30 @@ class Nerf:
 
 
 def load_nerf(config_path: Path) -> Nerf:
-    """Opens a training of any method that has cameras and a field.
+    """Opens a training of any method that has cameras and a field, or of splatfacto.
 
     Args:
         config_path: a config.yml written by ns-train, which can run code: open only what you made or trust.
 
     Raises:
-        UserError: the file or its checkpoint is missing, or the method is none that can be read.
+        UserError: the file or its checkpoint is missing, the method is none that can be read, or splatfacto's Gaussians
+            cannot be seen or are not numbers.
     """
     with without_downloads():
-        return nerf_of(open_training(config_path, test_mode="inference"))
+        return nerf_of(open_training(config_path, _without_seed_points, test_mode="inference"))
+
+
+def _without_seed_points(config: TrainerConfig) -> None:
+    """Keeps splatfacto from reading a capture's points, which the checkpoint replaces anyway.
+
+    It would ask whether to convert COLMAP's, and move all to a GPU, even where there is none.
+    """
+    parser: Any = getattr(config.pipeline.datamanager, "dataparser", None)
+    if hasattr(parser, "load_3D_points"):
+        parser.load_3D_points = False
+    model: Any = config.pipeline.model
+    if hasattr(model, "random_init"):
+        model.random_init, model.num_random = True, 8
 
 
 def nerf_of(training: Training) -> Nerf:
@@ -68,8 +84,9 @@ def nerf_of(training: Training) -> Nerf:
         )
     cameras = _joined([refined_camera(pipeline, index) for index in range(len(manager.train_dataset.cameras))])
     held_out = manager.eval_dataset
+    params = getattr(pipeline.model, "gauss_params", None)
     return Nerf(
-        model=pipeline.model,
+        model=pipeline.model if params is None else GaussianScene(read_gaussians(dict(params))),
         cameras=cameras,
         views=Views(
             images=[*map(Path, manager.train_dataset.image_filenames), *map(Path, held_out.image_filenames)],

@@ -37,10 +37,32 @@ _THICKEST = 1000.0
 
 @runtime_checkable
 class Renders(Protocol):
-    """What is asked of a nerfstudio model; it must have a `field`, too."""
+    """What is asked of a nerfstudio model; it must have a `field`, too, or be one that :class:`Fills` grids."""
 
     def __call__(self, ray_bundle: RayBundle) -> Any:
         """Renders rays: "depth" and "accumulation", among others."""
+        ...
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """A filled grid."""
+
+    origin: Float[Tensor, " 3"]
+    """Its lowest corner."""
+    side: float
+    """Of a cell."""
+    thickness: Float[Tensor, "r r r"]
+    """Optical thickness of cells: density times the side of a cell."""
+    colors: Float[Tensor, "r r r 3"]
+
+
+@runtime_checkable
+class Fills(Protocol):
+    """A model that has no field to ask at positions, but fills any grid itself."""
+
+    def voxels(self, origin: Float[Tensor, " 3"], side: float, resolution: int) -> Voxels:
+        """Fills a grid, given its lowest corner, the side of a cell and the cells a side."""
         ...
 
 
@@ -69,28 +91,18 @@ def make_volume(
     origin, side = _box(model, cameras, config.resolution)
     grid = _Grid(origin, side * config.resolution)
     rays = random_rays(cameras, config.rays, seed=1)
-    thickness = torch.zeros(1, 1, 1, device=origin.device)
-    wanted = torch.ones_like(thickness, dtype=torch.bool)
-    resolution, met = min(_COARSEST, config.resolution), None
-    while met is None or resolution < config.resolution:
-        if met is not None:
-            resolution *= 2
-            wanted = _grown(met.cells)
-        share = 0.9 * resolution / config.resolution
-        thickness = _refined(model, grid, thickness, wanted, resolution)
-        progress(share / 2)
-        met = _meeting(thickness, rays, grid, config.least_weight)
-        progress(share)
-    cells = met.cells.nonzero()
-    colors = _colors(model, grid, cells, functional.normalize(met.directions[met.cells], dim=-1), resolution)
+    if isinstance(model, Fills):
+        found = _filled(model, grid, rays, config)
+    else:
+        found = _asked(model, grid, rays, config, progress)
     progress(1.0)
     return SceneVolume(
-        resolution=resolution,
+        resolution=config.resolution,
         origin=origin.cpu(),
         side=side,
-        cells=cells.to(torch.uint8).cpu(),
-        thickness=thickness[met.cells].half().cpu(),
-        colors=(colors * 255.0).round().to(torch.uint8).cpu(),
+        cells=found.cells.to(torch.uint8).cpu(),
+        thickness=found.thickness.half().cpu(),
+        colors=(found.colors * 255.0).round().to(torch.uint8).cpu(),
         card=card,
     )
 
@@ -131,6 +143,15 @@ def random_rays(cameras: Cameras, count: int, seed: int) -> RayBundle:
     return cameras.generate_rays(chosen[:, None], coords=coords)
 
 
+def bulk(points: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " 3"], float]:
+    """Lowest corner and side of a cube around a surface's points, without the farthest of them."""
+    # What lies farther out than twice the reach of the middle four fifths is the far distance.
+    low, near, far, high = torch.quantile(points, points.new_tensor([0.01, 0.1, 0.9, 0.99]), dim=0)
+    low, high = torch.maximum(low, 3 * near - 2 * far), torch.minimum(high, 3 * far - 2 * near)
+    extent = float((high - low).max()) * _BOX_MARGIN
+    return (low + high) / 2 - extent / 2, extent
+
+
 def _box(model: Renders, cameras: Cameras, resolution: int) -> tuple[Float[Tensor, " 3"], float]:
     """Lowest corner, and side of a cell."""
     rays = random_rays(cameras, _BOX_RAYS, seed=0)
@@ -145,11 +166,8 @@ def _box(model: Renders, cameras: Cameras, resolution: int) -> tuple[Float[Tenso
     met = torch.cat(points)
     if not len(met):
         raise UserError("No camera of the scene meets a surface: its density is empty. Train the NeRF for longer.")
-    # What lies farther out than twice the reach of nine tenths of the surface is the far distance.
-    low, near, far, high = torch.quantile(met, met.new_tensor([0.01, 0.1, 0.9, 0.99]), dim=0)
-    low, high = torch.maximum(low, 3 * near - 2 * far), torch.minimum(high, 3 * far - 2 * near)
-    extent = float((high - low).max()) * _BOX_MARGIN
-    return (low + high) / 2 - extent / 2, extent / resolution
+    origin, extent = bulk(met)
+    return origin, extent / resolution
 
 
 @dataclass(frozen=True)
@@ -172,6 +190,43 @@ class _Meeting:
     cells: Bool[Tensor, "r r r"]
     directions: Float[Tensor, "r r r 3"]
     """Sum of the directions of the rays that meet a cell, by weight."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The cells that are kept."""
+
+    cells: Int[Tensor, "n 3"]
+    thickness: Float[Tensor, " n"]
+    colors: Float[Tensor, "n 3"]
+
+
+def _filled(model: Fills, grid: _Grid, rays: RayBundle, config: VolumeConfig) -> _Found:
+    """Cells that rays meet, of a grid that the model fills."""
+    voxels = model.voxels(grid.origin, grid.extent / config.resolution, config.resolution)
+    met = _meeting(voxels.thickness, rays, grid, config.least_weight).cells
+    return _Found(met.nonzero(), voxels.thickness[met].clamp(max=_THICKEST), voxels.colors[met])
+
+
+def _asked(
+    model: Renders, grid: _Grid, rays: RayBundle, config: VolumeConfig, progress: Callable[[float], None]
+) -> _Found:
+    """Cells that rays meet, of a field that is asked ever more finely."""
+    thickness = torch.zeros(1, 1, 1, device=grid.origin.device)
+    wanted = torch.ones_like(thickness, dtype=torch.bool)
+    resolution, met = min(_COARSEST, config.resolution), None
+    while met is None or resolution < config.resolution:
+        if met is not None:
+            resolution *= 2
+            wanted = _grown(met.cells)
+        share = 0.9 * resolution / config.resolution
+        thickness = _refined(model, grid, thickness, wanted, resolution)
+        progress(share / 2)
+        met = _meeting(thickness, rays, grid, config.least_weight)
+        progress(share)
+    cells = met.cells.nonzero()
+    colors = _colors(model, grid, cells, functional.normalize(met.directions[met.cells], dim=-1), resolution)
+    return _Found(cells, thickness[met.cells], colors)
 
 
 def _refined(
