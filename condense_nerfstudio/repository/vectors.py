@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _COLUMNS = ["generation", "index", "vector"]
+_SHORTEST = 1e-12
 _TRIES = 3
 """How often an index is asked whose rows somebody else moves."""
 _PROBES = 80
@@ -33,13 +34,14 @@ _REFINED = 2
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors of key points, and whose they are; those of one scene stand together, the first scene first."""
+    """Vectors of key points, and whose they are."""
 
     scenes: Int[np.ndarray, " n"]
     """Place of the scene in the list of entries that was asked about."""
     keypoints: Int[np.ndarray, " n"]
     """Place of the key point in its scene."""
     values: Float[np.ndarray, "n c"]
+    """Of length one; zeros stay zeros."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,9 @@ class VectorSearch:
     def _of(self, rows: pa.Table) -> Vectors:
         """The vectors of rows, without those that were replaced or removed."""
         scenes = scenes_of(rows, self._places)
-        order = np.argsort(scenes, kind="stable")
-        own = order[scenes[order] >= 0]
+        own = scenes >= 0
         keypoints, values = array(rows, "index")[own].astype(np.int64), array(rows, "vector")[own].astype(np.float32)
+        values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), _SHORTEST)
         return Vectors(scenes[own], keypoints, values)
 
 
@@ -180,8 +182,7 @@ def exactly_nearest(vectors: Vectors, queries: Float[np.ndarray, "q c"], count: 
     found = Neighbours.nothing(len(queries), count)
     if not len(vectors.values):
         return found
-    lengths = np.linalg.norm(vectors.values, axis=1, keepdims=True)
-    similarities = queries.astype(np.float32) @ (vectors.values / np.maximum(lengths, 1e-12)).T
+    similarities = queries.astype(np.float32) @ vectors.values.T
     few = min(count, similarities.shape[1])
     values, best = (one.numpy() for one in torch.from_numpy(similarities).topk(few))  # NumPy sorts all of them
     found.scenes[:, :few] = vectors.scenes[best]

@@ -34,6 +34,17 @@ def relevancy(
     words = functional.normalize(torch.cat([phrases, canonical]), dim=1)
     # Many features are read twice here and written nowhere, and the largest is taken along what lies apart in memory.
     cosines = words @ flat.T / flat.norm(dim=1).clamp(min=_SHORTEST)
-    asked, neutral = cosines.split([len(phrases), len(canonical)])
-    scores = (temperature * (asked - neutral.amax(dim=0))).sigmoid()
+    scores = relevancy_of_cosines(cosines, len(phrases), temperature)
     return scores.T.reshape(*features.shape[:-1], len(phrases))
+
+
+def relevancy_of_cosines(cosines: Float[Tensor, "w n"], phrases: int, temperature: float) -> Float[Tensor, "p n"]:
+    """The same where cosines are known.
+
+    Args:
+        cosines: of phrases, and after them of canonical ones, with features.
+        phrases: how many of them are asked.
+        temperature: the factor on cosines.
+    """
+    asked, neutral = cosines[:phrases], cosines[phrases:]
+    return (temperature * (asked - neutral.amax(dim=0))).sigmoid()

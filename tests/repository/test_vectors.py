@@ -69,7 +69,9 @@ def test_candidates_are_of_the_scenes_that_were_asked_about(repository: Store) -
         for place, number in ((0, 1), (1, 2)):
             own = found.scenes == place
             expected = make_scene(250, number).points.descriptors[found.keypoints[own]]
-            np.testing.assert_array_equal(found.values[own], expected)
+            np.testing.assert_allclose(
+                found.values[own], expected, atol=1e-3
+            )  # half numbers are not quite of length one
     assert len(found.scenes) == 500
 
 
