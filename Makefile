@@ -21,7 +21,7 @@ demo: $(INSTALLED)
 	PATH="$(BIN):$$PATH" bash examples/01_train_and_query.sh
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -236,6 +236,8 @@ def test_colours_are_refitted_to_what_the_browser_sees(stage: Stage, shown: Page
 
 
 def test_work_is_cancelled_by_its_button(stage: Stage, shown: Page) -> None:
+    field(shown, "Phrase 1").fill("a cat")
+    assert until(lambda: bool(stage.panel.session.lens.phrases))
     open_folder(shown, "Region", "Find the region")
     stage.panel.place._cloud = None
     with stage.lock:  # as if a training step took long
