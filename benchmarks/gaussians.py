@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--scene", type=Path, required=True)
     parser.add_argument("--output-dir", type=Path, required=True)
     parser.add_argument("--count", type=int, default=200_000)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/gaussians.json"))
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "gaussians.json")
     arguments = parser.parse_args()
     importlib.import_module("condense_nerfstudio.plugin")
     from condense_nerfstudio.cpu import prepare_cpu

@@ -58,9 +58,11 @@ def scene_losses(
         lifted = lifted_features(model, scene, thickness, nodes, chosen)
     volume = model(nodes, lifted)
     rendered = model.render(volume, looked.marched)
-    photographs = [read_rgb(scene.views.images[image]).to(device) for image in images]
     heads = {name: model.head(name) for name in model.config.teachers}
     tuned = model.config.lora if config.train_2d else ()
+    contrasted = bool(config.scene_contrast and len(others))
+    shown = images if tuned or contrasted else ()
+    photographs = [read_rgb(scene.views.images[image]).to(device) for image in shown]
     live = {name: [model.tuned(name).encode(photograph) for photograph in photographs] for name in tuned}
     maps = branch_maps(heads, looked.targets, live)
     if not config.train_2d:
@@ -73,7 +75,7 @@ def scene_losses(
         first = maps[next(iter(maps))]
         losses |= keypoint_step_losses(model.map_head, first, rendered.keypoint, looked.targets, config.keypoint_losses)
     embedding = model.scene_embedding(volume)
-    if config.scene_contrast and len(others):
+    if contrasted:
         # Exposures differ between captures of one place.
         gain = float(np.exp(random.uniform(-LARGEST_GAIN, LARGEST_GAIN)))
         found = torch.stack([

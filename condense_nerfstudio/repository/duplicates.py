@@ -15,11 +15,9 @@ from condense_nerfstudio.keypoints.confidence import among
 from condense_nerfstudio.repository import agreement
 from condense_nerfstudio.repository.embedding import embedding_card
 from condense_nerfstudio.repository.local_points import LocalPoints, laid_over, local_points
-from condense_nerfstudio.repository.rows import array
-from condense_nerfstudio.repository.schema import vectors_table
 from condense_nerfstudio.repository.spaces import Space, detector_spaces
 from condense_nerfstudio.repository.store import Store
-from condense_nerfstudio.repository.vectors import VectorSearch, places_of, scenes_of
+from condense_nerfstudio.repository.vectors import VectorSearch
 
 NEIGHBOURS = 10
 """Scenes, the most alike, with which each is compared."""
@@ -91,15 +89,12 @@ def duplicates(
 
 def _likely(store: Store, space: Space[DetectorCard], neighbours: int) -> list[tuple[int, int]]:
     """Places of scenes of which one is among the other's nearest, the smaller first."""
-    card = embedding_card(space.card)
-    rows = store.table(vectors_table(card)).search().select(["generation", "vector"]).limit(None).to_arrow()
-    own = scenes_of(rows, places_of(space.entries))
-    vectors = array(rows, "vector").astype(np.float32)
-    search = VectorSearch(store, card, space.entries)
+    search = VectorSearch(store, embedding_card(space.card), space.entries)
+    vectors = search.all()
     pairs: set[tuple[int, int]] = set()
-    for start in range(0, len(own), _BLOCK):
+    for start in range(0, len(vectors.scenes), _BLOCK):
         block = slice(start, start + _BLOCK)
-        near = search.nearest(vectors[block], neighbours + 1)
-        for scene, others in zip(own[block].tolist(), near.scenes.tolist(), strict=True):
-            pairs |= {(min(scene, other), max(scene, other)) for other in others if -1 not in (scene, other)}
+        near = search.nearest(vectors.values[block], neighbours + 1)
+        for scene, others in zip(vectors.scenes[block].tolist(), near.scenes.tolist(), strict=True):
+            pairs |= {(min(scene, other), max(scene, other)) for other in others if other >= 0}
     return sorted((a, b) for a, b in pairs if a != b)

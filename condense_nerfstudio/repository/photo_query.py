@@ -111,7 +111,7 @@ class PhotoQuestions:
             raise UserError("The photograph has no features: it is black or of one colour, so choose another.")
         camera = None if focal_length is None else photograph.camera(focal_length, distortion)
         pixels, descriptors = seen.pixels[:_DESCRIPTORS], seen.descriptors[:_DESCRIPTORS].astype(np.float32)
-        counted = votes(self._search, len(self._space.entries), descriptors, exact)
+        counted = votes(self._search, descriptors, exact)
         ranked = np.argsort(-counted, kind="stable")[: max(_VERIFIED, top)]
         ranked = [int(scene) for scene in ranked if counted[scene] > 0]
         found = (

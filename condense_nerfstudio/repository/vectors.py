@@ -76,9 +76,13 @@ class VectorSearch:
     def __init__(self, store: Store, card: NetworkCard, entries: Sequence[Entry]) -> None:
         self._store = store
         self._name = vectors_table(card)
-        self._entries = entries
         self._places = places_of(entries)
         self._kept: tuple[int, Vectors] | None = None
+
+    @property
+    def scenes(self) -> int:
+        """How many scenes are searched."""
+        return len(self._places)
 
     @property
     def large(self) -> bool:
@@ -93,7 +97,7 @@ class VectorSearch:
             most: how many are wanted for each query.
             exact: compare all, however many there are: what the index is measured against.
         """
-        return self._near(queries, most) if self.large and not exact else self._all()
+        return self._near(queries, most) if self.large and not exact else self.all()
 
     def nearest(self, queries: Float[np.ndarray, "q c"], count: int, exact: bool = False) -> Neighbours:
         """The vectors nearest to each query, by cosine.
@@ -104,7 +108,7 @@ class VectorSearch:
             exact: compare all, however many there are: what the index is measured against.
         """
         if exact or not self.large:
-            return exactly_nearest(self._all(), queries, count)
+            return exactly_nearest(self.all(), queries, count)
         batch: Any = [query.astype(np.float32) for query in queries]
         search = _search(self._table, batch).refine_factor(_REFINED).select(["generation", "index", "_distance"])
         rows = search.limit(count).to_arrow()
@@ -123,7 +127,7 @@ class VectorSearch:
     def _table(self) -> Table:
         return self._store.table(self._name)
 
-    def _all(self) -> Vectors:
+    def all(self) -> Vectors:
         """All vectors of the scenes."""
         version = self._table.version
         if self._kept is not None and self._kept[0] == version:

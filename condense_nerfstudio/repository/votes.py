@@ -14,7 +14,7 @@ _ASKED, _ASKED_OF_LARGE = 1000, 64
 
 
 def votes(
-    search: VectorSearch, scenes: int, descriptors: Float[np.ndarray, "n d"], exact: bool = False
+    search: VectorSearch, descriptors: Float[np.ndarray, "n d"], exact: bool = False
 ) -> Float[np.ndarray, " scenes"]:
     """How much each scene looks like a set of local descriptors.
 
@@ -23,7 +23,6 @@ def votes(
 
     Args:
         search: of the scenes' descriptors.
-        scenes: how many there are.
         descriptors: unit vectors, the best first.
         exact: compare all descriptors, even of a large repository.
 
@@ -32,7 +31,7 @@ def votes(
     """
     asked = descriptors[: _ASKED_OF_LARGE if search.large and not exact else _ASKED]
     found = search.nearest(asked.astype(np.float32), _NEIGHBOURS, exact)
-    return counted(found, scenes) / len(asked)
+    return counted(found, search.scenes) / len(asked)
 
 
 def counted(found: Neighbours, scenes: int) -> Float[np.ndarray, " scenes"]:
