@@ -20,7 +20,7 @@ from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
 from condense_nerfstudio.teachers.lora import LoraShape
 
-VERSION = 1
+VERSION = 2
 """Of the file's format and of what its network computes."""
 _FORMAT = "condense backbone"
 _LARGEST = 1 << 30

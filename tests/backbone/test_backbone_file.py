@@ -46,7 +46,7 @@ def test_other_versions_and_dimensions_are_refused(file: Path) -> None:
         content = json.loads(opened.metadata()["card"])
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     save_file(tensors, file, {"card": json.dumps({**content, "version": 7})})
-    with pytest.raises(UserError, match="has version 7, and this program reads 1"):
+    with pytest.raises(UserError, match="has version 7, and this program reads 2"):
         open_backbone(file)
     content["model"]["feature_dim"] = 3
     save_file(tensors, file, {"card": json.dumps(content)})

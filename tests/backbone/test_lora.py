@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from condense_nerfstudio.backbone.backbone_file import BackboneCard, open_backbone, write_backbone
+from condense_nerfstudio.backbone.backbone_file import VERSION, BackboneCard, open_backbone, write_backbone
 from condense_nerfstudio.backbone.embedding_fit import fit_embedding
 from condense_nerfstudio.backbone.joint_step import adapted_maps, scene_losses
 from condense_nerfstudio.backbone.pretrain_job import pretrain
@@ -105,7 +105,7 @@ def test_a_file_keeps_the_lora_and_nothing_of_the_teacher(tmp_path: Path) -> Non
     write_backbone(network, card(), file)
     with safe_open(file, framework="pt") as opened:
         added = set(opened.keys()) - set(model().state_dict())
-        assert json.loads(opened.metadata()["card"])["version"] == 1
+        assert json.loads(opened.metadata()["card"])["version"] == VERSION
     assert added == {"lora.first.down.0", "lora.first.up.0"}
     back, _ = open_backbone(file)
     assert back.config == network.config

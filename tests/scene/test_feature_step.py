@@ -7,7 +7,7 @@ import torch
 
 from condense_nerfstudio.scene import feature_step
 from condense_nerfstudio.scene.data_manager import FeatureTarget
-from condense_nerfstudio.scene.feature_step import branch_maps, feature_losses
+from condense_nerfstudio.scene.feature_step import BranchMaps, branch_maps, feature_losses
 from condense_nerfstudio.scene.heads import TeacherHead
 from condense_nerfstudio.scene.loss_config import FeatureLossConfig
 from condense_nerfstudio.scene.surface import Surface
@@ -43,3 +43,15 @@ def test_maps_of_one_size_may_as_well_be_taken_one_by_one(monkeypatch: pytest.Mo
     monkeypatch.setattr(feature_step, "_batches", lambda maps: [m[None] for m in maps])
     one_by_one, _ = step(SIZES["same"])
     torch.testing.assert_close(together, one_by_one)
+
+
+def test_a_pixel_is_answered_by_the_cell_it_lies_in_and_no_other() -> None:
+    adapted = torch.randn(1, 3, 4, 5, requires_grad=True)
+    pixel = torch.tensor([[29.0, 19.5]])  # in the third of four columns and the second of three rows, off its centre
+    target = FeatureTarget(slice(0, 1), pixel, (30, 40), {"teacher": torch.randn(3, 4, 5)})
+    surface = Surface(torch.zeros(1, 3), torch.ones(1), torch.ones(1, dtype=torch.bool))
+    maps = {"teacher": BranchMaps([torch.randn(1, 3, 4, 5)], [adapted])}
+    losses = feature_losses(maps, {"teacher": torch.randn(1, 5)}, [target], surface, FeatureLossConfig())
+    losses["teacher_consistency"].backward()
+    assert adapted.grad is not None
+    assert adapted.grad[0].any(dim=-1).nonzero().tolist() == [[1, 2]]

@@ -62,7 +62,8 @@ def test_the_kernel_of_the_distances_agrees_with_its_twin(rays: int, channels: i
 def test_adapting_maps_together_or_one_by_one_is_the_same() -> None:
     torch.manual_seed(0)
     adapter, maps = Adapter(6, 4, 5), torch.randn(3, 7, 9, 6)
-    torch.nn.init.normal_(adapter.up.weight)
+    for started_at_zero in (adapter.up, adapter.filter):
+        torch.nn.init.normal_(started_at_zero.weight)
     torch.testing.assert_close(adapter(maps), torch.stack([adapter(one) for one in maps]))
 
 
@@ -167,3 +168,20 @@ def test_without_anchors_the_features_collapse_and_with_them_they_do_not() -> No
 def test_adapter_starts_as_the_identity(kernel_size: int) -> None:
     feature_map = torch.randn(4, 7, 10)
     torch.testing.assert_close(Adapter(10, 6, kernel_size)(feature_map), feature_map)
+
+
+def test_adapter_learns_which_channels_to_average_over_their_neighbourhood() -> None:
+    torch.manual_seed(0)
+    walls = torch.randn(6, 3, 4, 2).repeat_interleave(5, dim=1).repeat_interleave(5, dim=2)
+    noise = torch.tensor([1.0, 0.0])  # the first channel alone is unsure
+    adapter = Adapter(2, hidden_dim=4, kernel_size=1)
+    optimizer = torch.optim.Adam(adapter.parameters(), lr=2e-3)
+    for _ in range(300):
+        loss = (adapter(walls + noise * torch.randn_like(walls)) - walls).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    unseen = walls + noise * torch.randn_like(walls)
+    before, after = ((maps - walls).square().mean(dim=(0, 1, 2)) for maps in (unseen, adapter(unseen)))
+    assert after[0] < 0.6 * before[0]
+    assert after[1] < 0.05
