@@ -73,7 +73,7 @@ class StepConfig:
     """Photographs a scene on which features are compared."""
     rays_per_scene: int = 4096
     """Rays a scene; they cost little beside the network."""
-    feature_losses: FeatureLossConfig = field(default_factory=FeatureLossConfig)
+    feature_losses: FeatureLossConfig = field(default_factory=lambda: FeatureLossConfig(whole_cells=True))
     """Consistency and anchors."""
     keypoint_losses: KeypointLossConfig = field(default_factory=KeypointLossConfig)
     """The key-point heads."""

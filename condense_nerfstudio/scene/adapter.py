@@ -17,9 +17,11 @@ neighbourhood needs large ones."""
 class Adapter(nn.Module):
     """Adds a learned, context-aware correction to a teacher's feature map: G = H + filter(H), H = F + bottleneck(F).
 
-    The bottleneck, two pointwise layers with a depthwise convolution between them, says what should be added where; the
-    filter, a convolution of every channel with a kernel of its own, how far a channel is to be trusted to stay in its
-    cell. Both see a neighbourhood of cells and start at zero: at the start the output is the teacher's map exactly.
+    The bottleneck, two pointwise layers with a depthwise convolution between them, says what should be added where. The
+    filter moves every channel towards, or away from, a weighted mean of the cells around it, by weights of its own: how
+    far a channel is to be trusted to stay in its cell. It leaves constant maps alone, since a filter that could make
+    features smaller would do so, for the sake of small distances between the branches. Both start at zero: at the start
+    the output is the teacher's map exactly.
 
     Args:
         dim: channels of the teacher.
@@ -41,7 +43,8 @@ class Adapter(nn.Module):
         hidden = F.gelu(self.down(feature_maps))
         context = _convolved(self.context, hidden)
         corrected = feature_maps + self.up(F.gelu(torch.cat([hidden, context], dim=-1)))
-        return corrected + _FILTER_GAIN * _convolved(self.filter, corrected)
+        own_share = self.filter.weight.sum(dim=(1, 2, 3))
+        return corrected + _FILTER_GAIN * (_convolved(self.filter, corrected) - own_share * corrected)
 
 
 def _depthwise(channels: int, kernel_size: int, bias: bool) -> nn.Conv2d:

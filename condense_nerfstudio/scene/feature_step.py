@@ -60,9 +60,9 @@ def feature_losses(
 ) -> dict[str, Float[Tensor, ""]]:
     """Consistency, anchors and contrast of every teacher, weighted, as `<teacher>_<term>`.
 
-    The teacher is read at the ray's pixel, between the centres of its cells. The 2D branch is read in the cell that the
-    pixel lies in: cells are what is matched in the end, those of two views miss each other by up to half a cell, and a
-    cell that must speak for all its pixels learns to bear that.
+    Features are read at a ray's pixel, between the centres of cells; the 2D branch, if the configuration says so, in the
+    cell that the pixel lies in. Cells are what is matched in the end, those of two views miss each other by up to half
+    a cell, and a cell that must speak for all its pixels learns to bear that.
 
     Args:
         maps: the 2D branch, by teacher.
@@ -78,8 +78,11 @@ def feature_losses(
         sizes = [target.maps[name] for target in targets]
         cells, weights = _cells_at_pixels(sizes, targets)
         teacher = weighted_rows(_all_cells(branch.teacher), cells, weights)
-        nearest = cells.gather(1, weights.argmax(dim=1, keepdim=True))[:, 0]
-        adapted = _all_cells(branch.adapted).index_select(0, nearest)
+        if config.whole_cells:
+            nearest = cells.gather(1, weights.argmax(dim=1, keepdim=True))[:, 0]
+            adapted = _all_cells(branch.adapted).index_select(0, nearest)
+        else:
+            adapted = weighted_rows(_all_cells(branch.adapted), cells, weights)
         terms = distance_losses(rendered[name], adapted, teacher, config)
         reach = config.contrast_reach * _cell_sides(sizes, targets) * surface.pixel_size
         # index_select, since the gradient of plain indexing is slow.

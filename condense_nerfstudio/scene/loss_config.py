@@ -24,6 +24,9 @@ class FeatureLossConfig:
     """Places nearer to each other than so many cells of the teacher are not told apart by the contrast."""
     contrast_rays: int = 512
     """Rays a step that are contrasted with each other; the cost grows with the square."""
+    whole_cells: bool = False
+    """Read the 2D branch in the cell of a pixel instead of between the centres of cells. Its features are then found
+    again more often in other photographs, and rendered features follow the teacher a little less."""
 
 
 @dataclass

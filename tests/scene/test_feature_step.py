@@ -45,13 +45,15 @@ def test_maps_of_one_size_may_as_well_be_taken_one_by_one(monkeypatch: pytest.Mo
     torch.testing.assert_close(together, one_by_one)
 
 
-def test_a_pixel_is_answered_by_the_cell_it_lies_in_and_no_other() -> None:
+@pytest.mark.parametrize(("whole_cells", "read"), [(True, [[1, 2]]), (False, [[1, 2], [1, 3], [2, 2], [2, 3]])])
+def test_a_pixel_is_answered_by_its_cell_or_by_the_four_around_it(whole_cells: bool, read: list[list[int]]) -> None:
     adapted = torch.randn(1, 3, 4, 5, requires_grad=True)
     pixel = torch.tensor([[29.0, 19.5]])  # in the third of four columns and the second of three rows, off its centre
     target = FeatureTarget(slice(0, 1), pixel, (30, 40), {"teacher": torch.randn(3, 4, 5)})
     surface = Surface(torch.zeros(1, 3), torch.ones(1), torch.ones(1, dtype=torch.bool))
     maps = {"teacher": BranchMaps([torch.randn(1, 3, 4, 5)], [adapted])}
-    losses = feature_losses(maps, {"teacher": torch.randn(1, 5)}, [target], surface, FeatureLossConfig())
+    config = FeatureLossConfig(whole_cells=whole_cells)
+    losses = feature_losses(maps, {"teacher": torch.randn(1, 5)}, [target], surface, config)
     losses["teacher_consistency"].backward()
     assert adapted.grad is not None
-    assert adapted.grad[0].any(dim=-1).nonzero().tolist() == [[1, 2]]
+    assert adapted.grad[0].any(dim=-1).nonzero().tolist() == read

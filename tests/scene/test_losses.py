@@ -185,3 +185,9 @@ def test_adapter_learns_which_channels_to_average_over_their_neighbourhood() -> 
     before, after = ((maps - walls).square().mean(dim=(0, 1, 2)) for maps in (unseen, adapter(unseen)))
     assert after[0] < 0.6 * before[0]
     assert after[1] < 0.05
+
+
+def test_the_filter_leaves_constant_maps_alone() -> None:
+    adapter, constant = Adapter(4, 3, 1), torch.randn(4).expand(6, 7, 4)
+    torch.nn.init.normal_(adapter.filter.weight)
+    torch.testing.assert_close(adapter(constant), constant, atol=1e-4, rtol=1e-4)
