@@ -60,9 +60,9 @@ def feature_losses(
 ) -> dict[str, Float[Tensor, ""]]:
     """Consistency, anchors and contrast of every teacher, weighted, as `<teacher>_<term>`.
 
-    Features are read at a ray's pixel, between the centres of cells; the 2D branch, if the configuration says so, in the
-    cell that the pixel lies in. Cells are what is matched in the end, those of two views miss each other by up to half
-    a cell, and a cell that must speak for all its pixels learns to bear that.
+    Features are read at a ray's pixel, between the centres of cells; the 2D branch, if the configuration says so, in
+    the cell that the pixel lies in. Cells are what is matched in the end, those of two views miss each other by up to
+    half a cell, and a cell that must speak for all its pixels learns to bear that.
 
     Args:
         maps: the 2D branch, by teacher.
