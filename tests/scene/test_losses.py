@@ -188,6 +188,7 @@ def test_adapter_learns_which_channels_to_average_over_their_neighbourhood() -> 
 
 
 def test_the_filter_leaves_constant_maps_alone() -> None:
+    torch.manual_seed(0)
     adapter, constant = Adapter(4, 3, 1), torch.randn(4).expand(6, 7, 4)
     torch.nn.init.normal_(adapter.filter.weight)
     torch.testing.assert_close(adapter(constant), constant, atol=1e-4, rtol=1e-4)
