@@ -1,8 +1,8 @@
 """The embedding's own training, once the backbone has learned.
 
 Trained beside the backbone to its end, the embedding knows the training's scenes by heart: of the photographs of 13
-unseen scenes it found 70 %, where colours alone find 91 %. Begun anew on the finished features and trained for a short
-time it found 95 %.
+unseen scenes it found 70 %, where colours alone find 91 %. Begun anew on the finished features it finds 94 to 95 % after
+10 steps (three seeds), 87 to 94 % after 50, 86 to 89 % after 100: real captures are forgotten first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from condense_nerfstudio.backbone.scenes import Scene
 from condense_nerfstudio.spread import evenly_chosen
 from condense_nerfstudio.teachers.cache import read_rgb
 
-STEPS, SCENES = 50, 12
+STEPS, SCENES = 10, 12
 """Steps, and scenes that are told apart in each."""
 _MOST_SCENES = 256
 """Scenes that are looked at, evenly chosen: their elements are kept in memory."""
