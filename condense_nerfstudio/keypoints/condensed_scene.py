@@ -7,12 +7,24 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int32, UInt8
+from jaxtyping import Float, Float16, Float32, Int32, UInt8
 
-FORMAT_VERSION = 1
-"""Of the folder's format. A reader refuses what it does not know."""
+FORMAT_VERSIONS = (1, 2)
+"""Of the folder's format; 1 has no agreement. A reader refuses what it does not know."""
 
 SCENE_FILE, POINTS_FILE, FEATURES_FILE = "scene.json", "keypoints.ply", "keypoints.safetensors"
+
+
+@dataclass(frozen=True)
+class LocalPoints:
+    """Key points with their local descriptors: what is needed to find them in a photograph or in another scene."""
+
+    positions: Float[np.ndarray, "n 3"]
+    """In the data set's world frame."""
+    normals: Float[np.ndarray, "n 3"]
+    """Unit vectors out of the surface."""
+    descriptors: Float32[np.ndarray, "n d"]
+    """Unit vectors; in single precision, since processors multiply half numbers a hundred times more slowly."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,11 @@ class KeyPoints:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @property
+    def local(self) -> LocalPoints:
+        """What is needed to find them again."""
+        return LocalPoints(self.positions, self.normals, self.descriptors.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,9 @@ class CondensedScene:
     creation: Mapping[str, Any]
     """How it was made: program, method, checkpoint, parameters. For people; nothing depends on it."""
     points: KeyPoints
+    agreement: float | None = None
+    """What three in four of its own photographs reach of :func:`.agreement.of_photograph`, in 0..1; None where nobody
+    looked, as in files of version 1."""
 
     @property
     def bounding_box(self) -> Float32[np.ndarray, "2 3"]:

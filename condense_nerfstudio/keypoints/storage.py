@@ -19,7 +19,7 @@ from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.files import as_json_bytes, check_replaceable, complete_or_absent
 from condense_nerfstudio.keypoints.condensed_scene import (
     FEATURES_FILE,
-    FORMAT_VERSION,
+    FORMAT_VERSIONS,
     POINTS_FILE,
     SCENE_FILE,
     CondensedScene,
@@ -94,7 +94,7 @@ def as_files(scene: CondensedScene) -> dict[str, bytes]:
     }
     header = {
         "format": "condensed scene",
-        "version": FORMAT_VERSION,
+        "version": 1 if scene.agreement is None else 2,
         "id": scene.id,
         "name": scene.name,
         "frame": "dataset",
@@ -107,6 +107,8 @@ def as_files(scene: CondensedScene) -> dict[str, bytes]:
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in data.items()},
         "creation": dict(scene.creation),
     }
+    if scene.agreement is not None:
+        header["agreement"] = scene.agreement
     return {SCENE_FILE: as_json_bytes(header), **data}
 
 
@@ -138,6 +140,7 @@ def from_files(contents: Mapping[str, bytes]) -> CondensedScene:
         detector=DetectorCard(**header["detector"]),
         creation=header["creation"],
         points=KeyPoints(**arrays, descriptors=descriptors, features=features),
+        agreement=header.get("agreement"),
     )
     if not np.array_equal(scene.bounding_box, header["bounding_box"]):
         raise ValueError(f"{SCENE_FILE} is faulty: its bounding_box is not that of the key points")
@@ -155,8 +158,9 @@ def _parse(content: bytes) -> dict[str, Any]:
     try:
         if isinstance(header, dict) and header.get("format") == "condensed scene":
             version = header.get("version")
-            if version != FORMAT_VERSION:
-                raise ValueError(f"it is of version {version!r}, but this program reads {FORMAT_VERSION}")
+            if type(version) is not int or version not in FORMAT_VERSIONS:
+                known = " and ".join(map(str, FORMAT_VERSIONS))
+                raise ValueError(f"it is of version {version!r}, but this program reads {known}")
         for fault in _validator().iter_errors(header):
             place = ".".join(str(step) for step in fault.absolute_path) or "the whole"
             raise ValueError(f"{place}: {_shortened(fault.message)}")

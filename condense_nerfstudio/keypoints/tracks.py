@@ -15,20 +15,27 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 from scipy.spatial import KDTree
 
+from condense_nerfstudio.keypoints.agreement import BEST, Sight
 from condense_nerfstudio.keypoints.config import CondensationConfig
 
 NO_DETECTION = -1
 
 _NEIGHBOURS = 4
 """Detections near a candidate's image whose descriptors are compared."""
+_LEAST_AHEAD = 0.01
+"""Cosine of the angle to the direction of view up to which a camera without a lens could see something."""
 
 
 @dataclass(frozen=True)
 class View:
     """One photograph's key points, as directions in space; all lengths in the scene's units, angles in radians."""
 
-    centre: Float[np.ndarray, 3]
-    """Where the camera stands."""
+    camera_to_world: Float[np.ndarray, "3 4"]
+    """The camera's pose (OpenGL)."""
+    focal_length: float
+    """In pixels of what the detector saw."""
+    size: tuple[int, int]
+    """Width and height of that, in pixels."""
     bearings: Float[np.ndarray, "n 3"]
     """Unit vectors from the centre through the detections."""
     pixel_angles: Float[np.ndarray, " n"]
@@ -43,6 +50,19 @@ class View:
     """What the detector says, compared with the photograph's other detections, in 0..1."""
     descriptors: Float32[np.ndarray, "n d"]
     """Unit vectors."""
+
+    @property
+    def centre(self) -> Float[np.ndarray, " 3"]:
+        """Where the camera stands."""
+        return self.camera_to_world[:, 3]
+
+    @property
+    def sight(self) -> Sight:
+        """The same without the scene's surface: the best of the detections that lie before the camera."""
+        local = self.bearings @ self.camera_to_world[:, :3]
+        ahead = np.flatnonzero(local[:, 2] < -_LEAST_AHEAD)[:BEST]
+        images = self.focal_length * local[ahead, :2] * (1.0, -1.0) / -local[ahead, 2:]
+        return Sight(images, self.descriptors[ahead], self.focal_length, self.size)
 
 
 @dataclass(frozen=True)

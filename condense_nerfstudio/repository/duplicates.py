@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.keypoints.condensed_scene import DetectorCard
+from condense_nerfstudio.keypoints import agreement
+from condense_nerfstudio.keypoints.condensed_scene import DetectorCard, LocalPoints
 from condense_nerfstudio.keypoints.confidence import among
-from condense_nerfstudio.repository import agreement
 from condense_nerfstudio.repository.embedding import embedding_card
-from condense_nerfstudio.repository.local_points import LocalPoints, laid_over, local_points
+from condense_nerfstudio.repository.local_points import laid_over, local_points
 from condense_nerfstudio.repository.spaces import Space, detector_spaces
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.vectors import VectorSearch

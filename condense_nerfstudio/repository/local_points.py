@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Int
 
 from condense_nerfstudio.keypoints.alignment import Alignment, align
-from condense_nerfstudio.keypoints.condensed_scene import DetectorCard
+from condense_nerfstudio.keypoints.condensed_scene import DetectorCard, LocalPoints
 from condense_nerfstudio.keypoints.matching import match
 from condense_nerfstudio.repository.rows import array
 from condense_nerfstudio.repository.schema import POINTS, vectors_table
 from condense_nerfstudio.repository.store import Entry, Store
-
-
-@dataclass(frozen=True)
-class LocalPoints:
-    """Key points with their local descriptors."""
-
-    positions: Float[np.ndarray, "n 3"]
-    """In the data set's world frame."""
-    normals: Float[np.ndarray, "n 3"]
-    """Unit vectors out of the surface."""
-    descriptors: Float32[np.ndarray, "n d"]
-    """Unit vectors; in single precision, since processors multiply half numbers a hundred times more slowly."""
 
 
 def local_points(store: Store, card: DetectorCard, entry: Entry) -> LocalPoints | None:

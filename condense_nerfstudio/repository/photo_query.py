@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.keypoints import agreement
+from condense_nerfstudio.keypoints.agreement import Sight
 from condense_nerfstudio.keypoints.condensed_scene import DetectorCard
 from condense_nerfstudio.keypoints.confidence import among
 from condense_nerfstudio.keypoints.config import DetectorConfig
@@ -16,7 +18,6 @@ from condense_nerfstudio.keypoints.detection import Detector, load_detector
 from condense_nerfstudio.keypoints.focal_length import TRIED, locate_uncalibrated
 from condense_nerfstudio.keypoints.localisation import Intrinsics, Location, locate
 from condense_nerfstudio.keypoints.matching import match
-from condense_nerfstudio.repository import agreement
 from condense_nerfstudio.repository.local_points import local_points, triple
 from condense_nerfstudio.repository.photograph import Photograph
 from condense_nerfstudio.repository.spaces import Space, detector_spaces
@@ -26,8 +27,6 @@ from condense_nerfstudio.repository.votes import votes
 
 _VERIFIED = 5
 """Scenes, those with the most votes, in which a photograph's pose is looked for."""
-_DESCRIPTORS = 2000
-"""Key points of a photograph that are matched, the best first."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class PhotoHit:
 
     scene: str
     score: float
-    """How much of the scene and the photograph agrees, in 0..1, times the confidence in the pose; from TAKEN_HERE the
-    photograph was taken there. See :func:`agreement.of_photograph`."""
+    """How much of the scene and the photograph agrees, compared with the scene's own photographs, in 0..1, times the
+    confidence in the pose; from TAKEN_HERE the photograph was taken there. See :func:`agreement.of_photograph`."""
     votes: float
     """How much its key points look like the photograph's, beyond those of other scenes; see :func:`votes`."""
     inliers: int
@@ -110,7 +109,7 @@ class PhotoQuestions:
         if not len(seen):
             raise UserError("The photograph has no features: it is black or of one colour, so choose another.")
         camera = None if focal_length is None else photograph.camera(focal_length, distortion)
-        pixels, descriptors = seen.pixels[:_DESCRIPTORS], seen.descriptors[:_DESCRIPTORS].astype(np.float32)
+        pixels, descriptors = seen.pixels[: agreement.BEST], seen.descriptors[: agreement.BEST].astype(np.float32)
         counted = votes(self._search, descriptors, exact)
         ranked = np.argsort(-counted, kind="stable")[: max(_VERIFIED, top)]
         ranked = [int(scene) for scene in ranked if counted[scene] > 0]
@@ -148,10 +147,11 @@ class PhotoQuestions:
         gaps = np.linalg.norm(pixels[location.inliers] - middle, axis=1)
         keypoint = int(pairs[location.inliers[gaps.argmin()], 1])
         poses = tried * (1 if camera else len(TRIED))
+        sight = Sight(used.fx * used.undistorted(seen), descriptors, used.fx, (used.width, used.height))
+        found = agreement.of_photograph(scene, sight, location.camera_to_world)
         return PhotoHit(
             scene=entry.id,
-            score=among(location.confidence, poses)
-            * agreement.of_photograph(scene, seen, descriptors, used, location.camera_to_world),
+            score=among(location.confidence, poses) * agreement.as_usual(found, entry.told.get("agreement")),
             votes=counted,
             inliers=len(location.inliers),
             camera_to_world=location.camera_to_world,

@@ -122,6 +122,7 @@ def from_rows(header: str, points: pa.Table, vectors: Mapping[str, pa.Table]) ->
             descriptors=of(detector),
             features={card.name: of(card) for card in teachers},
         ),
+        agreement=told.get("agreement"),
     )
 
 

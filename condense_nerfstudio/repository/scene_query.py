@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
+from condense_nerfstudio.keypoints import agreement
+from condense_nerfstudio.keypoints.condensed_scene import CondensedScene, LocalPoints
 from condense_nerfstudio.keypoints.confidence import among
-from condense_nerfstudio.repository import agreement
 from condense_nerfstudio.repository.embedding import embedding, embedding_card
-from condense_nerfstudio.repository.local_points import LocalPoints, laid_over, local_points, triple
+from condense_nerfstudio.repository.local_points import laid_over, local_points, triple
 from condense_nerfstudio.repository.schema import vectors_table
 from condense_nerfstudio.repository.spaces import detector_spaces
 from condense_nerfstudio.repository.store import Store
@@ -74,8 +74,7 @@ def similar_scenes(store: Store, scene: CondensedScene, top: int = 5, exact: boo
     count = min(max(top, _ALIGNED), len(space.entries))
     search = VectorSearch(store, embedding_card(card), space.entries)
     near = search.nearest(embedding(scene.points.descriptors)[None], count, exact)
-    points = scene.points
-    own = LocalPoints(points.positions, points.normals, points.descriptors.astype(np.float32))
+    own = scene.points.local
     hits = []
     for place, likeness in zip(near.scenes[0], near.similarities[0], strict=True):
         if place >= 0:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from condense_nerfstudio import __version__
 from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.keypoints import agreement
 from condense_nerfstudio.keypoints.alignment import extent
 from condense_nerfstudio.keypoints.condensed_scene import CondensedScene, DetectorCard, KeyPoints
 from condense_nerfstudio.keypoints.config import CondensationConfig
@@ -24,6 +25,8 @@ from condense_nerfstudio.scene.posed_views import posed_view
 from condense_nerfstudio.scene.world_frame import to_world
 from condense_nerfstudio.spread import evenly_chosen
 
+_USUAL = 0.25
+"""Share of a scene's own photographs that agree less with it than is usual."""
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the whole that is done, in 0..1."""
 
@@ -76,7 +79,18 @@ def condense_scene(
             **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config).items()},
         },
         points=points,
+        agreement=_usual_agreement(points, views, scene.world_to_nerf()),
     )
+
+
+def _usual_agreement(points: KeyPoints, views: Sequence[View], frame: Float[np.ndarray, "4 4"]) -> float:
+    """What three in four of the photographs agree with the points, poses being those of the training."""
+    axes = frame[:3, :3] / np.cbrt(np.linalg.det(frame[:3, :3]))
+    local, agreed = points.local, []
+    for view in views:
+        pose = np.c_[axes.T @ view.camera_to_world[:, :3], to_world(frame, view.centre[None])[0]]
+        agreed.append(agreement.of_photograph(local, view.sight, pose))
+    return float(np.quantile(agreed, _USUAL))
 
 
 def posed_views(

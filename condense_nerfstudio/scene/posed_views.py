@@ -34,7 +34,9 @@ def posed_view(scene: PosedScene, index: int, detections: Detections) -> View:
         return values.double().cpu().numpy()
 
     return View(
-        centre=plain(camera.camera_to_worlds[0, :, 3]),
+        camera_to_world=plain(camera.camera_to_worlds[0]),
+        focal_length=camera.fx.item() / shrunk,
+        size=(detections.image_size[1], detections.image_size[0]),
         bearings=plain(rays.directions),
         pixel_angles=plain(pixel),
         distances=plain(torch.where(seen, answers.distance, torch.nan)),

@@ -208,7 +208,7 @@ class Repository(Part):
 
     def _show(self, hit: Hit, client: viser.ClientHandle | None, progress: Progress) -> None:
         """Draws a scene: over the one on show where it is the same place, or else small before the camera."""
-        from condense_nerfstudio.repository.agreement import SAME_PLACE
+        from condense_nerfstudio.keypoints.agreement import SAME_PLACE
         from condense_nerfstudio.repository.ranking_picture import Ranked
         from condense_nerfstudio.repository.scene_query import SceneHit
 

@@ -422,11 +422,39 @@ def test_a_faulty_header_is_named(folder: Path, spoil: Spoil, fault: str) -> Non
     assert len(text) < 1000
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, 1.5, [1]])
+@pytest.mark.parametrize("version", [0, 3, "1", None, 1.5, True, [1]])
 def test_another_version_is_refused_with_both_versions(folder: Path, version: Any) -> None:
     with_value("version", value=version)(folder)
     text = refusal(folder)
-    assert SCENE_FILE in text and f"version {version!r}" in text and "reads 1" in text
+    assert SCENE_FILE in text and f"version {version!r}" in text and "reads 1 and 2" in text
+
+
+def test_version_2_tells_what_photographs_usually_agree(tmp_path: Path) -> None:
+    scene = make_scene(agreement=0.43)
+    write_condensed_scene(scene, tmp_path / "new")
+    header = json.loads((tmp_path / "new" / SCENE_FILE).read_text())
+    assert header["version"] == 2 and header["agreement"] == 0.43
+    again = read_condensed_scene(tmp_path / "new")
+    assert again.agreement == 0.43 and as_files(again) == as_files(scene)
+    write_condensed_scene(make_scene(), tmp_path / "old")
+    header = json.loads((tmp_path / "old" / SCENE_FILE).read_text())
+    assert header["version"] == 1 and "agreement" not in header
+    assert read_condensed_scene(tmp_path / "old").agreement is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 2},
+        {"agreement": 0.5},
+        *({"version": 2, "agreement": bad} for bad in (-0.1, 1.1, "half", True, None)),
+    ],
+)
+def test_an_agreement_that_does_not_fit_is_refused(folder: Path, changes: dict[str, Any]) -> None:
+    header = json.loads((folder / SCENE_FILE).read_text())
+    (folder / SCENE_FILE).write_text(json.dumps(header | changes))
+    text = refusal(folder)
+    assert SCENE_FILE in text and "agreement" in text
 
 
 def test_a_version_of_10_to_the_400_is_refused(folder: Path) -> None:

@@ -57,7 +57,9 @@ def photograph_of(
     bearings /= np.linalg.norm(bearings, axis=1, keepdims=True)
     count = len(shown)
     return View(
-        centre=world.centres[camera],
+        camera_to_world=np.c_[np.eye(3), world.centres[camera]],
+        focal_length=1.0 / PIXEL,
+        size=(2000, 2000),
         bearings=bearings,
         pixel_angles=np.full(count, PIXEL),
         distances=distances * (1 + random.normal(size=count) * depth_noise),

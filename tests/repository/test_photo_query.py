@@ -12,8 +12,9 @@ from PIL import Image
 
 from condense_nerfstudio.cli.main import main
 from condense_nerfstudio.errors import UserError
+from condense_nerfstudio.keypoints import agreement
+from condense_nerfstudio.keypoints.agreement import TAKEN_HERE
 from condense_nerfstudio.repository import photo_query, upkeep, vectors
-from condense_nerfstudio.repository.agreement import TAKEN_HERE
 from condense_nerfstudio.repository.photo_query import PhotoQuestions
 from condense_nerfstudio.repository.schema import vectors_table
 from condense_nerfstudio.repository.store import Store
@@ -56,7 +57,7 @@ def test_the_scene_and_the_pose_are_found(repository: Store, look) -> None:
 
 def test_only_the_best_of_very_many_detections_count(repository: Store, look, monkeypatch: pytest.MonkeyPatch) -> None:
     look(Seeing(place("barn", 2, again=1), pose_from(2), clutter=500))
-    monkeypatch.setattr(photo_query, "_DESCRIPTORS", 120)
+    monkeypatch.setattr(agreement, "BEST", 120)
     found = PhotoQuestions(repository).ask(photograph()).found
     assert found is not None and found.scene == "barn"
 
@@ -86,6 +87,21 @@ def test_a_room_with_the_same_poster_is_another_place(repository: Store, look) -
     answer = PhotoQuestions(repository).ask(photograph())
     assert answer.found is None and answer.hits[0].scene == "dome"
     assert answer.hits[0].inliers >= 12 and 0 < answer.hits[0].score < TAKEN_HERE
+
+
+def test_a_scene_that_its_own_photographs_hardly_show_asks_less_of_others(repository: Store, look) -> None:
+    points = place("barn", 2).points
+    few = {name: getattr(points, name)[:50] for name in ("positions", "normals", "descriptors")}
+    scores = []
+    for usual in (None, 0.9, 0.3, 0.0):
+        repository.add([replace(place("barn", 2), agreement=usual)])
+        look(Seeing(place("barn", 2, count=50, **few), pose_from(2)))
+        answer = PhotoQuestions(repository).ask(photograph())
+        assert answer.hits[0].scene == "barn"
+        scores.append(answer.hits[0].score)
+    unknown, often, seldom, never = scores
+    assert often < unknown < TAKEN_HERE < seldom <= never <= 1.0
+    assert unknown / often == pytest.approx(0.9 / 0.7)
 
 
 def test_the_focal_length_is_estimated_where_nobody_tells_it(repository: Store, look) -> None:

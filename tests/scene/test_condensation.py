@@ -81,6 +81,14 @@ def test_points_carry_all_that_is_known_of_them(plane: CondensePipeline) -> None
     assert all(np.isfinite(values).all() and values.any() for values in points.features.values())
 
 
+def test_its_own_photographs_show_the_points(plane: CondensePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = condensed(plane).agreement
+    assert usual is not None and 0.5 < usual <= 1.0
+    monkeypatch.setattr(TrainedScene, "world_to_nerf", lambda self: np.diag([2.0, 2.0, 2.0, 1.0]))
+    again = condensed(plane).agreement  # any frame will do, if all is told in it
+    assert again == pytest.approx(usual, abs=0.02)
+
+
 def test_what_is_written_is_read_again(plane: CondensePipeline, tmp_path: Path) -> None:
     scene = condensed(plane)
     write_condensed_scene(scene, tmp_path / "plane")

@@ -6,17 +6,19 @@ in many rooms. If it is the same place, the rest agrees as well.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 from scipy.spatial import KDTree
 
 from condense_nerfstudio.keypoints.alignment import REACH, extent
-from condense_nerfstudio.keypoints.localisation import REACH_PIXELS, Intrinsics
-from condense_nerfstudio.repository.local_points import LocalPoints
+from condense_nerfstudio.keypoints.condensed_scene import LocalPoints
+from condense_nerfstudio.keypoints.localisation import REACH_PIXELS
 
 SAME_PLACE = 0.6
 """Agreement from which two scenes are the same place; chosen on the demo and real scenes of docs/repository.md."""
-TAKEN_HERE = 0.41
+TAKEN_HERE = 0.65
 """Agreement from which a photograph was taken in a scene; likewise."""
 _ALIKE = 0.75
 """Cosine of the descriptors of key points that may be the same."""
@@ -28,6 +30,26 @@ _PARTS = (4, 3)
 """Parts, across and down, into which a photograph is divided."""
 _TEXTURED = 0.01
 """Share of a photograph's key points that a part must hold to count."""
+_UNKNOWN = 0.7
+"""What a scene's own photographs usually agree with it, where nobody looked: the demo rooms'."""
+_LEAST_USUAL = 0.1
+"""A scene whose own photographs agree less with it does not make others count for more."""
+BEST = 2000
+"""Key points of a photograph that are looked at, the best first."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A photograph's key points as a camera without a lens would see them."""
+
+    images: Float[np.ndarray, "n 2"]
+    """In pixels from the principal point, x right and y down."""
+    descriptors: Float32[np.ndarray, "n d"]
+    """Unit vectors."""
+    focal_length: float
+    """In pixels."""
+    size: tuple[int, int]
+    """Width and height in pixels."""
 
 
 def of_scenes(a: LocalPoints, b: LocalPoints, a_to_b: Float[np.ndarray, "4 4"]) -> float:
@@ -52,22 +74,14 @@ def of_scenes(a: LocalPoints, b: LocalPoints, a_to_b: Float[np.ndarray, "4 4"]) 
     return min(shares)
 
 
-def of_photograph(
-    scene: LocalPoints,
-    pixels: Float[np.ndarray, "n 2"],
-    descriptors: Float[np.ndarray, "n d"],
-    camera: Intrinsics,
-    camera_to_world: Float[np.ndarray, "4 4"],
-) -> float:
+def of_photograph(scene: LocalPoints, sight: Sight, camera_to_world: Float[np.ndarray, "_ 4"]) -> float:
     """Share of a scene's visible key points that are found in a photograph, times that of the photograph they explain.
 
     A part of the photograph is explained by one such key point, and counts by how much texture it holds.
 
     Args:
         scene: the scene.
-        pixels: where the photograph's key points are, in continuous coordinates.
-        descriptors: of these, unit vectors.
-        camera: of the photograph.
+        sight: what the photograph shows.
         camera_to_world: its pose (OpenGL).
 
     Returns:
@@ -76,22 +90,34 @@ def of_photograph(
     local = (scene.positions - camera_to_world[:3, 3]) @ camera_to_world[:3, :3]
     depth = -local[:, 2]
     ahead = depth > 1e-6
-    image = camera.fx * local[:, :2] * (1.0, -1.0) / np.where(ahead, depth, 1.0)[:, None]
+    image = sight.focal_length * local[:, :2] * (1.0, -1.0) / np.where(ahead, depth, 1.0)[:, None]
     facing = -(scene.normals @ camera_to_world[:3, :3] * local).sum(axis=1) / np.linalg.norm(local, axis=1).clip(1e-12)
-    framed = (np.abs(image) <= (camera.width / 2, camera.height / 2)).all(axis=1)
+    framed = (np.abs(image) <= np.array(sight.size) / 2).all(axis=1)
     visible = np.flatnonzero(ahead & framed & (facing > _FACING))
-    if not len(visible):
+    if not len(visible) or not len(sight.images):
         return 0.0
-    reach = REACH_PIXELS / 1024.0 * max(camera.width, camera.height)
-    shown = camera.fx * camera.undistorted(pixels)
-    near = KDTree(image[visible]).sparse_distance_matrix(KDTree(shown), reach, output_type="coo_matrix")
-    cosines = np.einsum("kd,kd->k", scene.descriptors[visible[near.row]], descriptors[near.col])
+    reach = REACH_PIXELS / 1024.0 * max(sight.size)
+    near = KDTree(image[visible]).sparse_distance_matrix(KDTree(sight.images), reach, output_type="coo_matrix")
+    cosines = np.einsum("kd,kd->k", scene.descriptors[visible[near.row]], sight.descriptors[near.col])
     found = len(np.unique(near.row[cosines >= _FOUND])) / len(visible)
-    parts = _part_of(pixels, camera)
+    parts = _part_of(sight)
     held = np.bincount(parts, minlength=_PARTS[0] * _PARTS[1])
-    held[held < _TEXTURED * len(pixels)] = 0
+    held[held < _TEXTURED * len(parts)] = 0
     explained = np.unique(parts[near.col[cosines >= _EXPLAINED]])
     return found * float(held[explained].sum() / max(held.sum(), 1))
+
+
+def as_usual(found: float, usual: float | None) -> float:
+    """What a photograph agrees with a scene, as a share of what photographs of that scene do, in 0..1.
+
+    Where surfaces are far away, poses imprecise or leaves move, few key points are found again even by the photographs
+    that they were made of.
+
+    Args:
+        found: see :func:`of_photograph`.
+        usual: of the scene's own photographs (``CondensedScene.agreement``); None where it is not known.
+    """
+    return min(1.0, found / max(_LEAST_USUAL, _UNKNOWN if usual is None else usual))
 
 
 def _within(
@@ -102,8 +128,8 @@ def _within(
     return ((points >= low) & (points <= high)).all(axis=1)
 
 
-def _part_of(pixels: Float[np.ndarray, "n 2"], camera: Intrinsics) -> Int[np.ndarray, " n"]:
-    """The part of the photograph in which each pixel lies."""
+def _part_of(sight: Sight) -> Int[np.ndarray, " n"]:
+    """The part of the photograph in which each of its key points lies."""
     across, down = _PARTS
-    column, row = (pixels / (camera.width, camera.height) * _PARTS).astype(np.int64).T
+    column, row = ((sight.images / sight.size + 0.5) * _PARTS).astype(np.int64).T
     return column.clip(0, across - 1) * down + row.clip(0, down - 1)
