@@ -38,7 +38,11 @@ Elements = tuple[Float[Tensor, "_ 3"], Float[Tensor, "_ _"]]
 
 
 def fit_embedding(
-    model: JointModel, scenes: Sequence[Scene], seed: int, progress: Callable[[float], None] = lambda share: None
+    model: JointModel,
+    scenes: Sequence[Scene],
+    seed: int,
+    progress: Callable[[float], None] = lambda share: None,
+    steps: int = STEPS,
 ) -> None:
     """Begins the model's embedding anew and trains it alone: photographs must pick their scene out of others.
 
@@ -47,6 +51,7 @@ def fit_embedding(
         scenes: of its training; with one only, the embedding starts anew and stays as it starts.
         seed: of all that is random.
         progress: told the share that is done.
+        steps: how long it is trained.
     """
     device = next(model.parameters()).device
     model.embedding = Embedding(sum(model.config.teachers.values()), model.config.tones).to(device)
@@ -59,7 +64,7 @@ def fit_embedding(
         progress(0.9 * (number + 1) / len(chosen))
     random = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.embedding.parameters(), lr=_LEARNING_RATE)
-    for step in range(STEPS):
+    for step in range(steps):
         table, photographs = [], []
         for place in random.choice(len(looked), min(SCENES, len(looked)), replace=False):
             of_scene, of_photographs = looked[place]
@@ -72,7 +77,7 @@ def fit_embedding(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        progress(0.9 + 0.1 * (step + 1) / STEPS)
+        progress(0.9 + 0.1 * (step + 1) / steps)
 
 
 @torch.no_grad()

@@ -42,7 +42,7 @@ def found(network: JointModel, scenes: list[Scene]) -> float:
 
 def test_photographs_learn_to_find_their_scene_by_features() -> None:
     network, scenes = model(), [marked(i) for i in range(3)]
-    fit_embedding(network, scenes, seed=0)
+    fit_embedding(network, scenes, seed=0, steps=50)  # eight words learn more slowly than 512
     assert found(network, scenes) == 1.0
 
 
