@@ -41,8 +41,9 @@ def main() -> None:
     options = parser.parse_args()
     members = [member(scene.parent, options) for scene in sorted(options.condensed.glob("*/scene.json"))]
     with tempfile.TemporaryDirectory() as folder:
-        known = located(store(Path(folder) / "all", options.condensed, members), members)
-        everything = Store(Path(folder) / "all")
+        everything = Store(Path(folder) / "all", create=True)
+        everything.add(read_condensed_scene(options.condensed / one.name) for one in members)
+        known = located(everything, members)
         strangers = refused(everything, sorted(options.strangers.iterdir()), "demo")
         for one in track([one for one in members if one.real], description="Real strangers"):
             everything.remove(one.name)
@@ -87,13 +88,6 @@ def member(condensed: Path, options: argparse.Namespace) -> Member:
         if (folder / condensed.name / "transforms.json").exists():
             return Member(condensed.name, condensed.name, folder / condensed.name, True, folder in options.real)
     raise SystemExit(f"None of the folders of captures has {condensed.name}.")
-
-
-def store(folder: Path, condensed: Path, members: list[Member]) -> Store:
-    """A repository of all scenes."""
-    made = Store(folder, create=True)
-    made.add(read_condensed_scene(condensed / one.name) for one in members)
-    return made
 
 
 if __name__ == "__main__":

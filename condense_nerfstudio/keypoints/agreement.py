@@ -19,7 +19,7 @@ from condense_nerfstudio.keypoints.localisation import REACH_PIXELS
 SAME_PLACE = 0.6
 """Agreement from which two scenes are the same place; chosen on the demo and real scenes of docs/repository.md."""
 TAKEN_HERE = 0.65
-"""Agreement from which a photograph was taken in a scene; likewise."""
+"""Agreement, compared with what is usual in a scene, from which a photograph was taken there; likewise."""
 _ALIKE = 0.75
 """Cosine of the descriptors of key points that may be the same."""
 _FOUND, _EXPLAINED = 0.8, 0.7
