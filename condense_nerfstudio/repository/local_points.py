@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from condense_nerfstudio.keypoints.alignment import Alignment, align
 from condense_nerfstudio.keypoints.condensed_scene import DetectorCard, LocalPoints
 from condense_nerfstudio.keypoints.matching import match
+from condense_nerfstudio.repository.log import Entry
 from condense_nerfstudio.repository.rows import array
 from condense_nerfstudio.repository.schema import POINTS, vectors_table
-from condense_nerfstudio.repository.store import Entry, Store
+from condense_nerfstudio.repository.store import Store
 
 
 def local_points(store: Store, card: DetectorCard, entry: Entry) -> LocalPoints | None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from condense_nerfstudio.repository.log import Entry
 from condense_nerfstudio.repository.rows import array
 from condense_nerfstudio.repository.schema import POINTS
-from condense_nerfstudio.repository.store import Entry, Store
+from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.vectors import places_of, scenes_of
 
 _KEPT = 5000

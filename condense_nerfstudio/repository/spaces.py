@@ -8,7 +8,8 @@ from typing import Generic, Literal, TypeVar
 
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import DetectorCard, NetworkCard, TeacherCard
-from condense_nerfstudio.repository.store import Entry, Store
+from condense_nerfstudio.repository.log import Entry
+from condense_nerfstudio.repository.store import Store
 
 Card = TypeVar("Card", bound=NetworkCard)
 

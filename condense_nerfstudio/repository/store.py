@@ -8,24 +8,20 @@ writer that is killed leaves rows that no log row names: nobody sees them, and :
 
 from __future__ import annotations
 
-import json
-import re
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.keypoints.condensed_scene import CondensedScene, DetectorCard, TeacherCard
+from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
+from condense_nerfstudio.repository.log import Entry, Log, generation_of, time_of
 from condense_nerfstudio.repository.migration import bring_up_to_date
-from condense_nerfstudio.repository.rows import as_rows, from_rows, networks
+from condense_nerfstudio.repository.rows import as_rows, from_rows
 from condense_nerfstudio.repository.schema import (
     LOG,
     LOG_SCHEMA,
@@ -44,33 +40,6 @@ _TRIES = 20
 """How often a deletion is tried that meets another writer's."""
 _ABANDONED = 3600.0
 """Seconds after which rows that no log row names are taken for those of a killed writer."""
-_GENERATION = re.compile(r"[0-9a-f]{48}")
-_NAMED = ["id", "generation", "time", "removed", "count"]
-"""Columns of the log that say which scenes are there."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A scene that is there."""
-
-    id: str
-    generation: str
-    time: int
-    """When it was added, in nanoseconds since 1970."""
-    count: int
-    """Key points."""
-    header: str
-    """scene.json."""
-
-    @cached_property
-    def networks(self) -> tuple[DetectorCard, tuple[TeacherCard, ...]]:
-        """What made its descriptors and features."""
-        return networks(self.told)
-
-    @cached_property
-    def told(self) -> Mapping[str, Any]:
-        """scene.json, parsed."""
-        return json.loads(self.header)
 
 
 class Store:
@@ -105,7 +74,7 @@ class Store:
                 raise UserError(f"{self.uri} is no repository: make one with condense repo add.")
             self._create()
         self._tables: dict[str, Table] = {}
-        self._live: tuple[int, dict[str, Entry]] | None = None
+        self._log = Log(self.uri, lambda: self.table(LOG))
         bring_up_to_date(self)
 
     @staticmethod
@@ -149,33 +118,7 @@ class Store:
 
     def entries(self) -> Mapping[str, Entry]:
         """The scenes that are there, by id."""
-        log = self.table(LOG)
-        version = log.version
-        if self._live is None or self._live[0] != version:
-            newest: dict[str, dict[str, Any]] = {}
-            for row in log.search().select(_NAMED).limit(None).to_arrow().to_pylist():
-                known = newest.get(row["id"])
-                if known is None or _order(row) > _order(known):
-                    newest[row["id"]] = row
-            rows = [row for _, row in sorted(newest.items()) if not row["removed"]]
-            for row in rows:
-                if not _GENERATION.fullmatch(row["generation"]):  # it goes into conditions
-                    raise UserError(f"Repository {self.uri} is damaged: its log names {row['generation'][:60]!r}.")
-            self._live = version, {entry.id: entry for entry in self._entries_of(rows)}
-        return self._live[1]
-
-    def _entries_of(self, rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
-        """The entries of additions. Those that are known stay, with what was parsed of them: headers are long."""
-        known = {} if self._live is None else {entry.generation: entry for entry in self._live[1].values()}
-        news = [row for row in rows if row["generation"] not in known]
-        if news:
-            since = f"NOT removed AND time >= {min(row['time'] for row in news)}"
-            told = self.table(LOG).search().where(since).select(["generation", "header"]).limit(None).to_arrow()
-            headers = dict(zip(told["generation"].to_pylist(), told["header"].to_pylist(), strict=True))
-            for row in news:
-                own = {name: row[name] for name in ("id", "generation", "time", "count")}
-                known[row["generation"]] = Entry(**own, header=headers[row["generation"]])
-        return [known[row["generation"]] for row in rows]
+        return self._log.entries()
 
     def entry(self, scene_id: str) -> Entry:
         """One scene that is there.
@@ -324,21 +267,6 @@ def _among(generations: Sequence[str]) -> str:
     """The condition under which a row belongs to one of several additions."""
     listed = ", ".join(f"'{generation}'" for generation in generations)
     return f"generation IN ({listed})"
-
-
-def generation_of(stamp: int) -> str:
-    """A new generation: when it was begun, and a random number."""
-    return f"{stamp:016x}{uuid.uuid4().hex}"
-
-
-def time_of(generation: str) -> int:
-    """When a generation was begun, in nanoseconds since 1970."""
-    return int(generation[:16], 16)
-
-
-def _order(row: Mapping[str, Any]) -> tuple[int, bool, str]:
-    """Of two rows of an id, the larger counts; the same for all readers."""
-    return row["time"], row["removed"], row["generation"]
 
 
 def _retried(work: Callable[[], object]) -> None:

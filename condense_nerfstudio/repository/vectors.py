@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float, Int
 
 from condense_nerfstudio.keypoints.condensed_scene import NetworkCard
+from condense_nerfstudio.repository.log import Entry
 from condense_nerfstudio.repository.rows import array
 from condense_nerfstudio.repository.schema import vectors_table
-from condense_nerfstudio.repository.store import Entry, Store
+from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.upkeep import LEAST_INDEXED
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import pytest
 from condense_nerfstudio.repository import store as store_module
 from condense_nerfstudio.repository import upkeep
 from condense_nerfstudio.repository.embedding import embedding_card
+from condense_nerfstudio.repository.log import generation_of
 from condense_nerfstudio.repository.schema import LOG, POINTS, vectors_table
-from condense_nerfstudio.repository.store import Store, generation_of
+from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.upkeep import index, verify
 
 from ..keypoints.scenes import make_scene
