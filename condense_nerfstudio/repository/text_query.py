@@ -84,7 +84,7 @@ class TextQuestions:
         found = teacher_spaces(store, "language", teacher)
         self._space, self._teacher = _with_teacher(store, found)
         self._search = VectorSearch(store, self._space.card, self._space.entries)
-        self._positions = Positions(store)
+        self._positions = Positions(store, self._space.entries)
         self._neutral = self._teacher.encode_text(list(self._teacher.canonical_phrases))
 
     def ask(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from condense_nerfstudio.keypoints.condensed_scene import NetworkCard
 from condense_nerfstudio.repository.log import Entry
 from condense_nerfstudio.repository.rows import array
+from condense_nerfstudio.repository.runs import ROW, Runs, places_of, scenes_of
 from condense_nerfstudio.repository.schema import vectors_table
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.upkeep import LEAST_INDEXED
@@ -78,6 +79,7 @@ class VectorSearch:
         self._store = store
         self._name = vectors_table(card)
         self._places = places_of(entries)
+        self._runs = Runs(store, self._name, entries)
         self._kept: tuple[int, Vectors] | None = None
 
     @property
@@ -141,39 +143,31 @@ class VectorSearch:
     def _near(self, queries: Float[np.ndarray, "q c"], most: int) -> Vectors:
         """The vectors nearest to a query, by the index."""
         for _ in range(_TRIES):
+            version = self._table.version
             # Rows are read by their numbers, which is three times as fast as letting the search return them.
             searches = [_search(self._table, query.astype(np.float32)).with_row_id(True) for query in queries]
             answers = [search.select(["_distance"]).limit(most).to_arrow() for search in searches]
-            numbers = np.unique(np.concatenate([answer["_rowid"].to_numpy() for answer in answers])).tolist()
-            rows = self._table.take_row_ids(numbers).select(_COLUMNS).to_arrow()
-            if len(rows) == len(numbers):  # else somebody has deleted or joined rows in between
+            numbers = np.unique(np.concatenate([answer[ROW].to_numpy() for answer in answers])).tolist()
+            rows = self._table.take_row_ids(numbers).with_row_id().select(["vector"]).to_arrow()
+            scenes, keypoints = self._runs.owners(array(rows, ROW).astype(np.int64))
+            whole = len(rows) == len(numbers) and (scenes >= 0).all()
+            if whole or self._table.version == version:  # else somebody has deleted or joined rows in between
                 break
-        return self._of(rows)
+        return _unit_vectors(scenes, keypoints, array(rows, "vector"))
 
     def _of(self, rows: pa.Table) -> Vectors:
         """The vectors of rows, without those that were replaced or removed."""
-        scenes = scenes_of(rows, self._places)
-        own = scenes >= 0
-        keypoints, values = array(rows, "index")[own].astype(np.int64), array(rows, "vector")[own].astype(np.float32)
-        values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), _SHORTEST)
-        return Vectors(scenes[own], keypoints, values)
+        return _unit_vectors(scenes_of(rows, self._places), array(rows, "index"), array(rows, "vector"))
 
 
-def places_of(entries: Sequence[Entry]) -> dict[str, int]:
-    """The place of each scene in a list of entries, by generation."""
-    return {entry.generation: place for place, entry in enumerate(entries)}
-
-
-def scenes_of(rows: pa.Table, places: Mapping[str, int]) -> Int[np.ndarray, " n"]:
-    """Whose rows these are: the scenes' places, -1 where they belong to none of them.
-
-    Args:
-        rows: of any table but the log.
-        places: see :func:`places_of`.
-    """
-    codes = rows["generation"].combine_chunks().dictionary_encode()  # a scene's rows share one long string
-    own = [places.get(generation, -1) for generation in codes.dictionary.to_pylist()]
-    return np.array(own, dtype=np.int64)[codes.indices.to_numpy()]
+def _unit_vectors(
+    scenes: Int[np.ndarray, " n"], keypoints: Int[np.ndarray, " n"], values: Float[np.ndarray, "n c"]
+) -> Vectors:
+    """Those that belong to a scene, scaled to length one."""
+    own = scenes >= 0
+    values = values[own].astype(np.float32)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), _SHORTEST)
+    return Vectors(scenes[own], keypoints[own].astype(np.int64), values)
 
 
 def exactly_nearest(vectors: Vectors, queries: Float[np.ndarray, "q c"], count: int) -> Neighbours:

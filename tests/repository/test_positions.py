@@ -24,7 +24,7 @@ def repository(tmp_path: Path) -> Store:
 def test_scenes_are_read_in_the_order_that_was_asked_for(repository: Store) -> None:
     entries = list(repository.entries().values())
     asked = [entries[2], entries[0]]
-    reader = Positions(repository)
+    reader = Positions(repository, entries)
     for _ in range(2):  # read, and known
         found = reader.of(asked)
         for own, number in zip(found, (2, 0), strict=True):
@@ -35,14 +35,14 @@ def test_scenes_are_read_in_the_order_that_was_asked_for(repository: Store) -> N
 def test_a_scene_that_is_gone_has_none(repository: Store) -> None:
     entries = list(repository.entries().values())
     repository.remove("s1")
-    gone, there = Positions(repository).of(entries[1:3])
+    gone, there = Positions(repository, entries).of(entries[1:3])
     assert gone is None and there is not None and len(there) == 22
 
 
 def test_those_that_were_asked_for_last_are_kept(repository: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(positions, "_KEPT", 2)
     entries = list(repository.entries().values())
-    reader = Positions(repository)
+    reader = Positions(repository, entries)
     reader.of(entries[:2])
     reader.of(entries[:1])
     reader.of(entries[3:])

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from condense_nerfstudio.repository import upkeep, vectors
+from condense_nerfstudio.repository.runs import places_of, scenes_of
 from condense_nerfstudio.repository.schema import vectors_table
 from condense_nerfstudio.repository.spaces import detector_spaces
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.upkeep import index
-from condense_nerfstudio.repository.vectors import VectorSearch, places_of, scenes_of
+from condense_nerfstudio.repository.vectors import VectorSearch
 
 from ..keypoints.scenes import DESCRIPTOR_DIM, make_scene, unit_vectors
 
