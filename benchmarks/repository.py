@@ -7,6 +7,7 @@ The collection (collection.py) has single demo rooms, duplicates (other cameras,
 captures. What is not there is trained and condensed; --only-present measures what is there:
 
 text        phrases of every object, alone and two joined: does the first scene hold it, is the place in its box?
+            "pictures" asks with the objects' photographs instead of words: the teacher's words' share of the errors
 photographs held-out photographs of single rooms, and those of the halves b, asked of a repository without these halves
 unknown     photographs of rooms and captures that are not there: are they refused?
 duplicates  all pairs, ranked by score; error of the transforms

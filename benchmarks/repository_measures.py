@@ -9,20 +9,26 @@ from itertools import combinations
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import torch
 from collection import Member
 from rich.progress import track
 from scipy.spatial.transform import Rotation
 
+from condense_nerfstudio.demo.catalogue import PHOTOGRAPHS
 from condense_nerfstudio.demo.ground_truth import TrueObject, load_ground_truth
+from condense_nerfstudio.demo.textures import linear_to_srgb, photograph_texture
 from condense_nerfstudio.keypoints.alignment import extent
+from condense_nerfstudio.repository import text_query
 from condense_nerfstudio.repository.duplicates import duplicates
 from condense_nerfstudio.repository.photo_query import PhotoHit, PhotoQuestions
 from condense_nerfstudio.repository.photograph import read_photograph
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.text_query import TextQuestions
 from condense_nerfstudio.teachers.config import TeacherConfig
+from condense_nerfstudio.teachers.protocol import LanguageTeacher
 from condense_nerfstudio.teachers.registry import load_language_teacher
 
 MARGIN = 0.1
@@ -31,17 +37,54 @@ _PAIRS = 40
 
 
 def asked_by_text(store: Store, rooms: Sequence[Member]) -> dict[str, Any]:
-    """Every phrase, and pairs of phrases of which only some rooms hold both."""
+    """Every phrase, and pairs of phrases of which only some rooms hold both.
+
+    "pictures" asks the same with the mean language feature of the object's own photograph in place of the phrase's
+    embedding: how much of what goes wrong is the words' doing?
+    """
     objects = {room.name: _objects(room) for room in rooms}
     phrases = sorted({phrase for own in objects.values() for phrase in own})
     pairs = [pair for pair in combinations(phrases, 2) if any(set(pair) <= set(own) for own in objects.values())]
     chosen = np.random.default_rng(0).permutation(len(pairs))[:_PAIRS]
-    questions = TextQuestions(store)
     asked = [(phrase,) for phrase in phrases] + [pairs[i] for i in sorted(chosen)]
+    with patch.object(text_query, "load_language_teacher", lambda *told: Picturing(load_language_teacher(*told))):
+        pictured = TextQuestions(store)
+    return {
+        **_answered(TextQuestions(store), asked, objects),
+        "pictures": _answered(pictured, asked, objects),
+        "by hand": _by_hand(store, objects, phrases),
+    }
+
+
+class Picturing:
+    """A language teacher to whom a phrase of the demo catalogue means the catalogue's photograph."""
+
+    def __init__(self, teacher: LanguageTeacher) -> None:
+        self._teacher = teacher
+        self._pictures = {one.phrase: self._pictured(one.name) for one in PHOTOGRAPHS if one.phrase is not None}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._teacher, name)
+
+    def encode_text(self, phrases: list[str]) -> torch.Tensor:
+        """Unit vectors, (phrases, dim)."""
+        words = zip(phrases, self._teacher.encode_text(phrases), strict=True)
+        return torch.stack([self._pictures.get(phrase, vector) for phrase, vector in words])
+
+    def _pictured(self, name: str) -> torch.Tensor:
+        image = linear_to_srgb(photograph_texture(name, (0.0, 0.0, 1.0, 1.0)))
+        features = self._teacher.encode_image(torch.from_numpy(image))
+        return torch.nn.functional.normalize(features.mean(dim=(0, 1)), dim=0)
+
+
+def _answered(
+    questions: TextQuestions, asked: Sequence[tuple[str, ...]], objects: dict[str, dict[str, list[TrueObject]]]
+) -> dict[str, Any]:
+    """How the questions are answered, of one phrase and of two."""
     rows = []
     for one in asked:
         start = time.perf_counter()
-        hits = questions.ask(one, top=len(rooms)).hits
+        hits = questions.ask(one, top=len(objects)).hits
         seconds = time.perf_counter() - start
         hit, own = hits[0], objects[hits[0].scene]
         holds = [place.phrase in own for place in hit.places]
@@ -67,7 +110,7 @@ def asked_by_text(store: Store, rooms: Sequence[Member]) -> dict[str, Any]:
             ("one phrase", [row for row in rows if len(row["asked"]) == 1]),
             ("two phrases", [row for row in rows if len(row["asked"]) == 2]),
         )
-    } | {"by hand": _by_hand(store, objects, phrases)}
+    }
 
 
 def average_precision(ranked: Sequence[bool]) -> float:
