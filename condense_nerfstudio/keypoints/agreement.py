@@ -16,12 +16,16 @@ from condense_nerfstudio.keypoints.alignment import REACH, extent
 from condense_nerfstudio.keypoints.condensed_scene import LocalPoints
 from condense_nerfstudio.keypoints.localisation import REACH_PIXELS
 
-SAME_PLACE = 0.6
+SAME_PLACE = 0.25
 """Agreement from which two scenes are the same place; chosen on the demo and real scenes of docs/repository.md."""
 TAKEN_HERE = 0.65
 """Agreement, compared with what is usual in a scene, from which a photograph was taken there; likewise."""
 _ALIKE = 0.75
 """Cosine of the descriptors of key points that may be the same."""
+_SURROUNDINGS = 1.5
+"""Key points around each in which agreement is counted, per square root of all of them."""
+_WORST = 0.2
+"""Share of a scene, where least agrees, that must agree too."""
 _FOUND, _EXPLAINED = 0.8, 0.7
 """Cosine from which a key point is found in a photograph, and from which a part of a photograph is explained by one."""
 _FACING = 0.3
@@ -55,7 +59,10 @@ class Sight:
 def of_scenes(a: LocalPoints, b: LocalPoints, a_to_b: Float[np.ndarray, "4 4"]) -> float:
     """Share of the key points of two scenes that the other has too, in 0..1; of the scene that finds fewer again.
 
-    Key points outside the box that the other scene's fill do not count: captures of one place may overlap in part.
+    The geometric mean of the share in the whole scene, and where it is least. Rooms with the same furniture and walls
+    can be laid over each other so that most key points agree, but none do where they differ; those that captures of one
+    place miss are spread over it. Key points outside the box that the other scene's fill do not count: captures of one
+    place may overlap in part.
 
     Args:
         a: a scene.
@@ -68,9 +75,8 @@ def of_scenes(a: LocalPoints, b: LocalPoints, a_to_b: Float[np.ndarray, "4 4"]) 
     alike = np.einsum("kd,kd->k", a.descriptors[near.row], b.descriptors[near.col]) >= _ALIKE
     shares = []
     for own, other, found in ((moved, b.positions, near.row[alike]), (b.positions, moved, near.col[alike])):
-        common = _within(own, other, reach)
-        again = np.isin(np.flatnonzero(common), found)
-        shares.append(float(again.mean()) if len(again) else 0.0)
+        common = np.flatnonzero(_within(own, other, reach))
+        shares.append(_everywhere(own[common], np.isin(common, found)) if len(common) else 0.0)
     return min(shares)
 
 
@@ -118,6 +124,15 @@ def as_usual(found: float, usual: float | None) -> float:
         usual: of the scene's own photographs (``CondensedScene.agreement``); None where it is not known.
     """
     return min(1.0, found / max(_LEAST_USUAL, _UNKNOWN if usual is None else usual))
+
+
+def _everywhere(positions: Float[np.ndarray, "n 3"], found: Bool[np.ndarray, " n"]) -> float:
+    """Share of points that are found, times that where it is least; the square root of it."""
+    around = min(len(positions), round(_SURROUNDINGS * len(positions) ** 0.5))
+    nearest = KDTree(positions).query(positions, np.arange(1, around + 1))[1]
+    local = np.sort(found[nearest].mean(axis=1))
+    worst = local[: max(1, round(_WORST * len(local)))].mean()
+    return float(np.sqrt(found.mean() * worst))
 
 
 def _within(

@@ -49,6 +49,34 @@ def test_the_share_that_is_found_counts() -> None:
     assert agreement.of_photograph(away, view.sight, view.camera_to_world) == 0.0
 
 
+def lacking(scene: LocalPoints, lost: np.ndarray) -> LocalPoints:
+    """The scene with other descriptors at some of its points."""
+    descriptors = scene.descriptors.copy()
+    descriptors[lost] = np.roll(descriptors[lost], 7, axis=1)
+    return LocalPoints(scene.positions, scene.normals, descriptors)
+
+
+def test_what_differs_in_one_place_tells_more_than_what_is_missed_here_and_there() -> None:
+    points, _ = wall(count=400)
+    here_and_there = np.random.default_rng(0).permutation(400)[:120]
+    in_one_place = np.argsort(points.positions[:, 0])[:120]
+    same = agreement.of_scenes(points, points, np.eye(4))
+    missed = agreement.of_scenes(points, lacking(points, here_and_there), np.eye(4))
+    differing = agreement.of_scenes(points, lacking(points, in_one_place), np.eye(4))
+    assert same == pytest.approx(1.0)
+    assert missed > 0.5 > agreement.SAME_PLACE > differing
+
+
+def test_captures_that_overlap_in_part_agree_where_they_overlap() -> None:
+    points, _ = wall(count=400)
+    left = np.argsort(points.positions[:, 0])[:200]
+    part = LocalPoints(points.positions[left], points.normals[left], points.descriptors[left])
+    assert agreement.of_scenes(points, part, np.eye(4)) > 0.8
+    away = np.eye(4)
+    away[:3, 3] = 1e3
+    assert agreement.of_scenes(points, part, away) == 0.0
+
+
 def test_what_is_usual_is_the_measure() -> None:
     assert agreement.as_usual(0.2, 0.4) == pytest.approx(0.5)
     assert agreement.as_usual(0.5, 0.4) == 1.0

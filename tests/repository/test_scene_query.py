@@ -87,9 +87,9 @@ def test_a_shared_piece_is_no_shared_place(repository: Store) -> None:
         values[:40] = getattr(piece, name)[:40]
     repository.add([place("near barn", 60, **own)])
     best = similar_scenes(repository, repository.scene("near barn"), top=2).hits[1]
-    assert best.scene == "barn" and best.inliers >= 35 and 0.2 < best.score < 0.5
+    assert best.scene == "barn" and best.inliers >= 35 and 0.15 < best.score < 0.25
     assert duplicates(repository) == []
-    assert [(one.a, one.b) for one in duplicates(repository, least=0.2)] == [("barn", "near barn")]
+    assert [(one.a, one.b) for one in duplicates(repository, least=0.15)] == [("barn", "near barn")]
 
 
 def test_half_a_place_is_still_the_place(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_half_a_place_is_still_the_place(tmp_path: Path) -> None:
     store = Store(tmp_path / "two", create=True)
     store.add([whole, half])
     (pair,) = duplicates(store)
-    assert {pair.a, pair.b} == {"half", "whole"} and pair.score > 0.9
+    assert {pair.a, pair.b} == {"half", "whole"} and pair.score > 0.8
 
 
 def test_only_neighbours_are_compared(tmp_path: Path) -> None:
