@@ -129,8 +129,8 @@ def as_usual(found: float, usual: float | None) -> float:
 def _everywhere(positions: Float[np.ndarray, "n 3"], found: Bool[np.ndarray, " n"]) -> float:
     """Share of points that are found, times that where it is least; the square root of it."""
     around = min(len(positions), round(_SURROUNDINGS * len(positions) ** 0.5))
-    nearest = KDTree(positions).query(positions, np.arange(1, around + 1))[1]
-    local = np.sort(found[nearest].mean(axis=1))
+    nearest = KDTree(positions).query(positions, around)[1]
+    local = np.sort(found[nearest].reshape(len(positions), around).mean(axis=1))
     worst = local[: max(1, round(_WORST * len(local)))].mean()
     return float(np.sqrt(found.mean() * worst))
 
