@@ -223,7 +223,7 @@ def recalled(repository: Path, scenes: int) -> dict[str, float]:
         some, right = (search.nearest(queries, 10, exact) for exact in (False, True))
         told[name] = overlap(some.scenes * KEYPOINTS + some.keypoints, right.scenes * KEYPOINTS + right.keypoints)
     some, right = (
-        [[hit.scene for hit in questions.ask([one], top=10, exact=exact).hits] for one in phrases(15, 11)]
+        [[hit.scene for hit in questions.ask([one], top=10, exact=exact).hits] for one in phrases(40, 11)]
         for exact in (False, True)
     )
     return {**told, "scenes": overlap(some, right)}

@@ -33,7 +33,8 @@ class Query:
     top: int = 5
     """How many scenes to name."""
     negatives: tuple[str, ...] = ()
-    """With --text: phrases that what is looked for must beat, beside the language teacher's neutral ones."""
+    """With --text: phrases that what is looked for must beat, and the language teacher's neutral ones with them.
+    Without any, nothing has to be beaten."""
     teacher: str | None = None
     """With --text: name of the teacher whose features are searched, where scenes have several."""
     focal: float | None = None

@@ -71,7 +71,7 @@ class Runs:
     def piece(self, entry: Entry) -> Int[np.ndarray, " n"] | None:
         """The numbers of a scene's rows, in the order of its key points; None where it is not there.
 
-        Where it does not lie in one piece, not all of them are numbers of rows.
+        Where it does not lie in one piece, some of them are numbers of no row, or of another scene's.
 
         Args:
             entry: the scene.

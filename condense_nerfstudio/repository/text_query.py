@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float, Int
 
 from condense_nerfstudio.errors import UserError
-from condense_nerfstudio.keypoints.alignment import extent
 from condense_nerfstudio.keypoints.condensed_scene import TeacherCard
 from condense_nerfstudio.repository.local_points import triple
 from condense_nerfstudio.repository.positions import Positions
@@ -23,14 +22,12 @@ from condense_nerfstudio.teachers.registry import load_language_teacher
 from condense_nerfstudio.teachers.relevancy import relevancy_of_cosines
 from condense_nerfstudio.teachers.text import checked_phrases
 
-_READ = 8
-"""Scenes whose positions are read together."""
 _CANDIDATES = 1000
 """Key points of a large repository that are looked at for a phrase; twice as many where several must be answered."""
+_FOREMOST = 4
+"""Times as many scenes as are wanted whose features are read: an index knows distances roughly."""
 FEW = 5
 """Key points that speak for a scene together: one stray point does not win."""
-NEAR = 0.05
-"""Distance, as a share of a scene's size, within which key points speak for the same place."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Place:
 
     phrase: str
     score: float
-    """Mean relevancy of the few key points that answer best there."""
+    """Mean cosine of the few key points of the scene that answer best; their relevancy where negatives were given."""
     position: tuple[float, float, float]
     """In the data set's world frame."""
     keypoint: int
@@ -95,7 +92,8 @@ class TextQuestions:
         Args:
             phrases: what to look for.
             top: how many scenes are wanted.
-            negatives: what phrases must beat, beside the teacher's canonical phrases.
+            negatives: what phrases must beat, together with the teacher's canonical phrases. Without them phrases are
+                compared alone, which finds more scenes and places (docs/repository.md).
             exact: compare all key points, even of a large repository.
 
         Raises:
@@ -106,81 +104,94 @@ class TextQuestions:
             raise UserError("Nothing was asked: pass --text with phrases such as 'a cat'.")
         words = self._teacher.encode_text(list(asked))
         others = checked_phrases(negatives)
-        beaten = torch.cat([self._neutral, self._teacher.encode_text(list(others))]) if others else self._neutral
-        space = self._space
-        # What beats neutral phrases lies this way, rather than where the phrase itself is: features share a mean.
-        ahead = (words - beaten.mean(dim=0)).cpu().numpy()
+        beaten = torch.cat([self._neutral, self._teacher.encode_text(list(others))]) if others else self._neutral[:0]
+        # What beats negatives lies this way, rather than where the phrase itself is: features share a mean.
+        ahead = words - beaten.mean(dim=0) if others else words
         most = _CANDIDATES * min(len(asked), 2)
-        found = self._search.candidates(ahead, most, exact)
+        alone = len(asked) == 1 and not others  # then the index has the same order
+        found = self._search.candidates(ahead.cpu().numpy(), most, exact, _FOREMOST * top if alone else None)
+        hits = self._hits(asked, found, self._scores(words, beaten, found), top)
+        return TextAnswer(self._space.card.name, self._space.card.revision, tuple(hits), self._space.left_out)
+
+    def _scores(
+        self, words: Float[torch.Tensor, "p c"], beaten: Float[torch.Tensor, "b c"], found: Vectors
+    ) -> Float[np.ndarray, "m p"]:
+        """How well each key point answers each phrase."""
         heard = torch.nn.functional.normalize(torch.cat([words, beaten]), dim=1).cpu().numpy()
-        cosines = torch.from_numpy(heard @ found.values.T)  # by NumPy: torch's threads would wait for LanceDB's
-        scores = relevancy_of_cosines(cosines, len(asked), self._teacher.relevancy_temperature).T.numpy()
-        hits = self._hits(asked, found, scores, top)
-        return TextAnswer(space.card.name, space.card.revision, tuple(hits), space.left_out)
+        cosines = heard @ found.values.T  # by NumPy: torch's threads would wait for LanceDB's
+        if not len(beaten):
+            return cosines.T
+        temperature = self._teacher.relevancy_temperature
+        return relevancy_of_cosines(torch.from_numpy(cosines), len(words), temperature).T.numpy()
 
     def _hits(
         self, phrases: Sequence[str], found: Vectors, scores: Float[np.ndarray, "m p"], top: int
     ) -> list[TextHit]:
-        """The best scenes; no more are looked at than may be among them."""
-        scenes, mosts = _at_most(found.scenes, scores)
+        """The best scenes."""
+        scenes, means, speakers = _speakers(found.scenes, scores)
         hits: list[TextHit] = []
-        for start in range(0, len(scenes), _READ):
-            if len(hits) >= top and hits[top - 1].score >= mosts[start]:
+        for start in range(0, len(scenes), top):
+            block = slice(start, start + top)
+            entries = [self._space.entries[scene] for scene in scenes[block]]
+            numbers = [found.keypoints[rows] for rows in speakers[block]]
+            for entry, own, mean, positions in zip(
+                entries,
+                numbers,
+                means[block],
+                self._positions.of(entries, [own.ravel() for own in numbers]),
+                strict=True,
+            ):
+                if positions is not None:  # else it has just been replaced or removed
+                    hits.append(_placed(entry.id, phrases, mean, own, positions.reshape(*own.shape, 3)))
+            if len(hits) >= top:
                 break
-            block = scenes[start : start + _READ].tolist()
-            read = self._positions.of([self._space.entries[scene] for scene in block])
-            known = [(scene, positions) for scene, positions in zip(block, read, strict=True) if positions is not None]
-            hits += [self._placed(scene, positions, phrases, found, scores) for scene, positions in known]
-            hits.sort(key=lambda hit: -hit.score)
         return hits[:top]
 
-    def _placed(
-        self,
-        scene: int,
-        positions: Float[np.ndarray, "n 3"],
-        phrases: Sequence[str],
-        found: Vectors,
-        scores: Float[np.ndarray, "m p"],
-    ) -> TextHit:
-        """Where a scene answers each phrase."""
-        own = np.flatnonzero(found.scenes == scene)
-        size = extent(positions)
-        places = []
-        for column, phrase in enumerate(phrases):
-            best, score = speaking(positions[found.keypoints[own]], scores[own, column], size)
-            keypoint = int(found.keypoints[own[best]])
-            places.append(Place(phrase, score, triple(positions[keypoint]), keypoint))
-        return TextHit(self._space.entries[scene].id, min(place.score for place in places), tuple(places))
+
+def _placed(
+    scene: str,
+    phrases: Sequence[str],
+    means: Float[np.ndarray, " p"],
+    keypoints: Int[np.ndarray, "p k"],
+    positions: Float[np.ndarray, "p k 3"],
+) -> TextHit:
+    """Where a scene answers each phrase."""
+    places = []
+    for phrase, mean, numbers, where in zip(phrases, means.tolist(), keypoints, positions, strict=True):
+        best = amid(where)
+        places.append(Place(phrase, mean, triple(where[best]), int(numbers[best])))
+    return TextHit(scene, min(place.score for place in places), tuple(places))
 
 
-def speaking(positions: Float[np.ndarray, "n 3"], scores: Float[np.ndarray, " n"], size: float) -> tuple[int, float]:
-    """The key point around which the few that answer best lie, and their mean relevancy.
+def amid(positions: Float[np.ndarray, "k 3"]) -> int:
+    """Which of the key points that speak for a scene is in their midst: half of them are nearest to it.
 
     Args:
-        positions: of key points.
-        scores: their relevancy.
-        size: of the scene.
+        positions: of key points, those that answer best first.
     """
-    first = np.argsort(-scores, kind="stable")[: 4 * FEW]
-    near = np.linalg.norm(positions[first, None] - positions[None, first], axis=2) <= NEAR * size
-    values = np.where(near, scores[first], 0.0)
-    means = np.sort(values, axis=1)[:, -FEW:].sum(axis=1) / FEW
-    best = int(means.argmax())
-    return int(first[best]), float(means[best])
+    distances = np.linalg.norm(positions[:, None] - positions[None], axis=2)
+    return int(np.median(distances, axis=1).argmin())
 
 
-def _at_most(
-    scenes: Int[np.ndarray, " n"], scores: Float[np.ndarray, "n p"]
-) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, " s"]]:
-    """Scenes, and what their scores cannot exceed, the largest first: the mean of the few best key points anywhere."""
+def _speakers(
+    scenes: Int[np.ndarray, " m"], scores: Float[np.ndarray, "m p"]
+) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, "s p"], Int[np.ndarray, "s p k"]]:
+    """Which of all key points speak for each scene, the best scene first.
+
+    Returns:
+        Scenes; the mean score of the few that answer each phrase best, the least of which decides; and which these are,
+        the best first. Where a scene has fewer, its best stands for the others, which score no more than all that are.
+    """
     order = np.argsort(scenes, kind="stable")
-    scores = scores[order]
-    scenes, first, own, counts = np.unique(scenes[order], True, True, True)
-    table = np.zeros((len(scenes), max(FEW, int(counts.max(initial=0))), scores.shape[1]))
-    table[own, np.arange(len(own)) - first[own]] = scores
-    mosts = np.partition(table, -FEW, axis=1)[:, -FEW:].sum(axis=1).min(axis=1) / FEW
-    order = np.argsort(-mosts, kind="stable")
-    return scenes[order], mosts[order]
+    found, first, own, counts = np.unique(scenes[order], True, True, True)
+    table = np.tile(scores.min(axis=0, initial=1.0), (len(found), max(FEW, int(counts.max(initial=0))), 1))
+    table[own, np.arange(len(own)) - first[own]] = scores[order]
+    columns = np.argsort(-table, axis=1, kind="stable")[:, :FEW]
+    means = np.take_along_axis(table, columns, axis=1).mean(axis=1)
+    columns = np.where(columns < counts[:, None, None], columns, columns[:, :1])
+    speakers = order[first[:, None, None] + columns].swapaxes(1, 2)
+    best = np.argsort(-means.min(axis=1), kind="stable")
+    return found[best], means[best], speakers[best]
 
 
 def _with_teacher(store: Store, found: Sequence[Space[TeacherCard]]) -> tuple[Space[TeacherCard], LanguageTeacher]:

@@ -28,8 +28,10 @@ _COLUMNS = ["generation", "index", "vector"]
 _SHORTEST = 1e-12
 _TRIES = 3
 """How often an index is asked whose rows somebody else moves."""
-_PROBES = 80
+_PROBES = 100
 """Lists of an index that are looked at for a query: those whose centres are nearest to it."""
+_EACH = 8
+"""Vectors of a scene that are read where only the foremost scenes are wanted."""
 _REFINED = 2
 """Times as many neighbours as are wanted are compared once more by their own numbers: an index keeps bytes."""
 
@@ -92,15 +94,19 @@ class VectorSearch:
         """Whether the index is asked."""
         return self._table.count_rows() >= LEAST_INDEXED
 
-    def candidates(self, queries: Float[np.ndarray, "q c"], most: int, exact: bool = False) -> Vectors:
+    def candidates(
+        self, queries: Float[np.ndarray, "q c"], most: int, exact: bool = False, scenes: int | None = None
+    ) -> Vectors:
         """The vectors that may matter for queries: all of a small repository, of a large one those nearest to a query.
 
         Args:
             queries: in the network's space.
             most: how many are wanted for each query.
             exact: compare all, however many there are: what the index is measured against.
+            scenes: of how many scenes for each query, those that have the nearest by the index's own distances, which
+                spares reading the others; None for all that are found.
         """
-        return self._near(queries, most) if self.large and not exact else self.all()
+        return self._near(queries, most, scenes) if self.large and not exact else self.all()
 
     def nearest(self, queries: Float[np.ndarray, "q c"], count: int, exact: bool = False) -> Neighbours:
         """The vectors nearest to each query, by cosine.
@@ -140,17 +146,23 @@ class VectorSearch:
             self._kept = version, vectors
         return vectors
 
-    def _near(self, queries: Float[np.ndarray, "q c"], most: int) -> Vectors:
+    def _near(self, queries: Float[np.ndarray, "q c"], most: int, foremost: int | None) -> Vectors:
         """The vectors nearest to a query, by the index."""
         for _ in range(_TRIES):
             version = self._table.version
             # Rows are read by their numbers, which is three times as fast as letting the search return them.
             searches = [_search(self._table, query.astype(np.float32)).with_row_id(True) for query in queries]
             answers = [search.select(["_distance"]).limit(most).to_arrow() for search in searches]
-            numbers = np.unique(np.concatenate([answer[ROW].to_numpy() for answer in answers])).tolist()
-            rows = self._table.take_row_ids(numbers).with_row_id().select(["vector"]).to_arrow()
+            numbers = [array(answer, ROW).astype(np.int64) for answer in answers]
+            if foremost is not None:
+                numbers = [
+                    own[_foremost(self._runs.owners(own)[0], array(answer, "_distance"), foremost)]
+                    for own, answer in zip(numbers, answers, strict=True)
+                ]
+            wanted = np.unique(np.concatenate(numbers))
+            rows = self._table.take_row_ids(wanted.tolist()).with_row_id().select(["vector"]).to_arrow()
             scenes, keypoints = self._runs.owners(array(rows, ROW).astype(np.int64))
-            whole = len(rows) == len(numbers) and (scenes >= 0).all()
+            whole = len(rows) == len(wanted) and (scenes >= 0).all()
             if whole or self._table.version == version:  # else somebody has deleted or joined rows in between
                 break
         return _unit_vectors(scenes, keypoints, array(rows, "vector"))
@@ -158,6 +170,21 @@ class VectorSearch:
     def _of(self, rows: pa.Table) -> Vectors:
         """The vectors of rows, without those that were replaced or removed."""
         return _unit_vectors(scenes_of(rows, self._places), array(rows, "index"), array(rows, "vector"))
+
+
+def _foremost(scenes: Int[np.ndarray, " n"], distances: Float[np.ndarray, " n"], count: int) -> Int[np.ndarray, " k"]:
+    """Which vectors are the nearest of the scenes whose nearest ones are the nearest, in the mean of a few.
+
+    Those of no scene are among them: rows may have been moved meanwhile.
+    """
+    order = np.lexsort((distances, scenes))
+    found, first, own = np.unique(scenes[order], True, True)
+    rank = np.arange(len(order)) - first[own]
+    few = rank < _EACH
+    table = np.full((len(found), _EACH), distances.max(initial=0.0))
+    table[own[few], rank[few]] = distances[order[few]]
+    place = np.argsort(np.argsort(np.where(found < 0, -np.inf, table.mean(axis=1)), kind="stable"))
+    return order[few & (place[own] < count)]
 
 
 def _unit_vectors(

@@ -35,7 +35,8 @@ def assert_told(repository: Store, names: list[str]) -> None:
         expected = (places[row["generation"]], row["index"]) if row["generation"] in places else (-1, -1)
         assert (scene, keypoint) == expected
     assert len(rows) > sum(entry.count for entry in entries) or -1 not in scenes
-    for entry, found in zip(entries, Positions(repository, entries).of(entries), strict=True):
+    everything = [np.arange(entry.count) for entry in entries]
+    for entry, found in zip(entries, Positions(repository, entries).of(entries, everything), strict=True):
         assert found is not None
         np.testing.assert_array_equal(found, repository.scene(entry.id).points.positions)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from condense_nerfstudio.cli.main import main
 from condense_nerfstudio.errors import UserError
 from condense_nerfstudio.keypoints.condensed_scene import CondensedScene
 from condense_nerfstudio.repository import text_query, upkeep, vectors
+from condense_nerfstudio.repository.log import Entry
+from condense_nerfstudio.repository.positions import Positions
 from condense_nerfstudio.repository.store import Store
-from condense_nerfstudio.repository.text_query import TextQuestions, speaking
+from condense_nerfstudio.repository.text_query import TextQuestions, amid
 from condense_nerfstudio.repository.upkeep import index
 
 from ..keypoints.scenes import TEACHER_DIMS, make_points, make_scene
@@ -120,10 +122,12 @@ def test_an_index_answers_like_the_exact_search(repository: Store, monkeypatch: 
         step(repository)
         found = TextQuestions(repository).ask(["a boat"])
         assert found.hits[0] == exact.hits[0]
+        both = TextQuestions(repository).ask(["a cat", "a dog"])
+        assert both.hits[0].scene == "cat and dog"
 
 
-def test_what_neutral_phrases_answer_too_does_not_hide_a_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A phrase's neighbours are not what answers it best, where all features have something in common."""
+def test_what_negatives_answer_too_does_not_hide_a_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phrase's neighbours are not what beats negatives best, where all features have something in common."""
     store = Store(tmp_path / "repo", create=True)
     store.add([common("near", 0.9, 1.0, 1), common("apart", 0.2, 1.0, 2)])
     monkeypatch.setattr(text_query, "_CANDIDATES", 30)
@@ -131,9 +135,11 @@ def test_what_neutral_phrases_answer_too_does_not_hide_a_scene(tmp_path: Path, m
     monkeypatch.setattr(
         Speaker, "encode_text", lambda self, phrases: torch.stack([half_nothing(phrase) for phrase in phrases])
     )
-    exact = questions.ask(["a cat"], exact=True)
+    exact = questions.ask(["a cat"], negatives=["nothing"], exact=True)
     monkeypatch.setattr(vectors, "LEAST_INDEXED", 50)
-    assert exact.hits[0].scene == "apart" and questions.ask(["a cat"]).hits[0] == exact.hits[0]
+    assert exact.hits[0].scene == "apart"
+    assert questions.ask(["a cat"], negatives=["nothing"]).hits[0] == exact.hits[0]
+    assert questions.ask(["a cat"]).hits[0].scene == "near"  # alone, what both have in common counts
 
 
 def test_what_was_replaced_or_removed_is_not_found(repository: Store) -> None:
@@ -189,35 +195,37 @@ def test_the_command_prints_the_contract_s_json(repository: Store, capsys: pytes
     assert capsys.readouterr().out.startswith("boat  0.")
 
 
-def test_few_near_points_beat_better_ones_far_apart() -> None:
-    positions = np.array([[float(i), 0.0, 0.0] for i in range(5)] + [[9.0, 0.01 * i, 0.0] for i in range(5)])
-    scores = np.array([0.9] * 5 + [0.7] * 5)
-    best, score = speaking(positions, scores, size=10.0)
-    assert best >= 5 and score == pytest.approx(0.7)
+def test_one_stray_point_does_not_tell_the_place() -> None:
+    positions = np.array([[9.0, 0.0, 0.0], *([[0.1 * i, 1.0, 0.0] for i in range(4)])])
+    assert amid(positions) in (2, 3)
+    assert amid(positions[:1]) == 0 and amid(np.repeat(positions[:1], 5, axis=0)) == 0
 
 
-def test_reading_no_more_scenes_than_needed_changes_no_answer(
-    repository: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A scene whose best key points are spread must not hide one whose are not, though more was expected of it."""
-    for number in range(6):
-        repository.add([scattered(f"scattered {number}", 10 + number)])
-    expected = TextQuestions(repository).ask(["a boat"], top=1)
-    assert expected.hits[0].scene == "boat"
-    monkeypatch.setattr(text_query, "_READ", 1)
+def test_scenes_of_few_key_points_are_asked_too(tmp_path: Path) -> None:
+    store = Store(tmp_path / "repo", create=True)
+    store.add([tiny("one", ["a cat"]), tiny("two", ["a dog", "a cat"]), tiny("none", ["a tree", "a house", "a dog"])])
+    hits = TextQuestions(store).ask(["a cat"]).hits
+    assert {hit.scene for hit in hits[:2]} == {"one", "two"} and hits[2].scene == "none"
+    assert {hit.scene: hit.places[0].keypoint for hit in hits[:2]} == {"one": 0, "two": 1}
+
+
+def tiny(name: str, words: list[str]) -> CondensedScene:
+    """A scene with one key point for each word."""
+    points = make_points(len(words), len(name))
+    both = {"dinov2": points.features["dinov2"], "clip": Speaker().encode_text(words).numpy().astype(np.float16)}
+    return make_scene(len(words), id=name, features=both)
+
+
+def test_positions_of_no_more_scenes_than_needed_are_read(repository: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    original = Positions.of
+
+    def counted(self: Positions, entries: Sequence[Entry], keypoints: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+        read.extend(entry.id for entry in entries)
+        return original(self, entries, keypoints)
+
+    monkeypatch.setattr(Positions, "of", counted)
+    assert len(TextQuestions(repository).ask(["a boat"], top=2).hits) == 2 and read[0] == "boat" and len(read) == 2
     questions = TextQuestions(repository)
-    assert questions.ask(["a boat"], top=1).hits == expected.hits
-    read = set(questions._positions._known)
-    assert 1 < len(read) < 10  # the scattered ones had to be looked at, the cats and dogs had not
-
-
-def scattered(name: str, seed: int) -> CondensedScene:
-    """A scene whose key points of boats are nowhere near each other."""
-    points = make_points(60, seed)
-    features = np.zeros((60, DIM), dtype=np.float16)
-    features[:, 0] = 1.0
-    features[:8] = np.eye(DIM)[WORDS.index("a boat")]
-    positions = points.positions.copy()
-    positions[:8] = np.array([[x, y, z] for x in (-2, 2) for y in (-2, 2) for z in (-2, 2)], dtype=np.float32)
-    both = {"dinov2": points.features["dinov2"], "clip": features}
-    return make_scene(60, seed, id=name, positions=positions, features=both)
+    repository.remove("boat")  # the question knows of it still
+    assert "boat" not in {hit.scene for hit in questions.ask(["a boat"], top=2).hits}

@@ -76,6 +76,20 @@ def test_candidates_are_of_the_scenes_that_were_asked_about(repository: Store) -
     assert len(found.scenes) == 500
 
 
+def test_of_the_foremost_scenes_the_nearest_are_read(repository: Store) -> None:
+    (space,) = detector_spaces(repository)
+    search = VectorSearch(repository, space.card, space.entries)
+    query = make_scene(250, 2).points.descriptors[:1].astype(np.float32)
+    everything, few = search.candidates(query, 300), search.candidates(query, 300, scenes=2)
+    cosines = everything.values @ query[0]
+    means = [np.sort(cosines[everything.scenes == scene])[::-1][:8].mean() for scene in range(4)]
+    assert set(few.scenes.tolist()) == set(np.argsort(means)[-2:].tolist()) and 2 in few.scenes
+    for scene in set(few.scenes.tolist()):
+        kept, own = few.keypoints[few.scenes == scene], everything.scenes == scene
+        nearest = everything.keypoints[own][np.argsort(-cosines[own])]
+        assert len(kept) == 8 and len(set(kept.tolist()) & set(nearest[:8].tolist())) >= 7
+
+
 def test_rows_know_their_scenes(repository: Store) -> None:
     entries = list(repository.entries().values())
     rows = repository.rows_of(vectors_table(entries[0].networks[0]), entries, ["generation"])
