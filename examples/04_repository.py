@@ -15,6 +15,8 @@ from condense_nerfstudio.repository.scene_query import similar_scenes
 from condense_nerfstudio.repository.store import Store
 from condense_nerfstudio.repository.text_query import TextQuestions
 
+if len(sys.argv) != 5:
+    sys.exit(__doc__)
 uri, photograph, folder, phrase = sys.argv[1:]
 store = Store(uri)
 

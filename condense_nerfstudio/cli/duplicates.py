@@ -26,10 +26,10 @@ class Duplicates:
         from rich.progress import Progress
 
         from condense_nerfstudio.repository.duplicates import duplicates
-        from condense_nerfstudio.repository.store import Store
+        from condense_nerfstudio.repository.store import Store, reading
 
         store = Store(self.repo)
-        with Progress(console=Console(stderr=True)) as bar:
+        with reading(self.repo), Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("Comparing scenes", total=None)
             found = duplicates(
                 store, self.neighbours, report=lambda done, total: bar.update(task, completed=done, total=total)
@@ -42,8 +42,10 @@ class Duplicates:
         }
 
     def show(self, result: Mapping[str, Any]) -> None:
-        """Prints a line for every pair."""
+        """Prints every pair, and the transform from the first's frame to the second's."""
         for pair in result["pairs"]:
             print(f"{pair['a']}  {pair['b']}  {pair['score']:.3f}  {pair['inliers']} inliers")
+            for row in pair["a_to_b"]:
+                print("  ".join(f"{value:10.5f}" for value in row))
         if not result["pairs"]:
             print("no duplicates")

@@ -35,10 +35,11 @@ class Locate:
             raise UserError(f"--distortion has {len(self.distortion)} numbers: give k1 k2 p1 p2, or OpenCV's 5 or 8.")
         from condense_nerfstudio.repository.photo_query import PhotoQuestions
         from condense_nerfstudio.repository.photograph import read_photograph
-        from condense_nerfstudio.repository.store import Store
+        from condense_nerfstudio.repository.store import Store, reading
 
         photograph = read_photograph(self.image)
-        answer = PhotoQuestions(Store(self.repo)).ask(photograph, 1, self.focal, self.distortion)
+        with reading(self.repo):
+            answer = PhotoQuestions(Store(self.repo)).ask(photograph, 1, self.focal, self.distortion)
         found, best = answer.found, next(iter(answer.hits), None)
         pose = None if found is None or found.camera_to_world is None else found.camera_to_world.tolist()
         return {

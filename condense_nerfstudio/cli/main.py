@@ -95,6 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse(argv: Sequence[str]) -> Command:
     """Reads the flags into the dataclass of the subcommand that they name. Leaves with status 2 on bad usage."""
     classes = {name: getattr(importlib.import_module(module), cls) for name, (module, cls) in COMMANDS.items()}
+    flags = [word.split("=")[0] for word in argv if word.startswith("--")]
+    for flag in flags:
+        if flags.count(flag) > 1:
+            raise UserError(f"{flag} was given more than once: pass it once, with all its values after it.")
     if argv and hasattr(classes.get(argv[0]), "json_file"):
         argv = with_json_file(argv)
     return tyro.extras.subcommand_cli_from_dict(

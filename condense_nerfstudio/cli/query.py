@@ -29,7 +29,7 @@ class Query:
     image: Path | None = None
     """A photograph: which scenes show what it shows."""
     scene: Path | None = None
-    """A condensed scene's folder: which scenes are the same place, or look like it."""
+    """A condensed scene's folder, or an id in the repository: which scenes are the same place, or look like it."""
     top: int = 5
     """How many scenes to name."""
     negatives: tuple[str, ...] = ()
@@ -55,14 +55,18 @@ class Query:
             raise UserError("Nothing was asked: pass --text 'a cat', --image FILE or --scene FOLDER.")
         if len(asked) > 1:
             raise UserError(f"Both --{asked[0]} and --{asked[1]} were given: ask one after the other.")
+        for flag, kind in (("negatives", "text"), ("teacher", "text"), ("focal", "image")):
+            if getattr(self, flag) and kind != asked[0]:
+                raise UserError(f"--{flag} goes with --{kind}, and --{asked[0]} was given: leave one of them out.")
         if self.picture is not None:
             from condense_nerfstudio.repository.ranking_picture import check_picture
 
             check_picture(self.picture)
-        from condense_nerfstudio.repository.store import Store
+        from condense_nerfstudio.repository.store import Store, reading
 
         ask = {"text": self._by_text, "image": self._by_image, "scene": self._by_scene}[asked[0]]
-        return ask(Store(self.repo))
+        with reading(self.repo):
+            return ask(Store(self.repo))
 
     def _by_text(self, store: Store) -> dict[str, Any]:
         from condense_nerfstudio.repository.text_query import TextQuestions
@@ -101,7 +105,8 @@ class Query:
         from condense_nerfstudio.repository.scene_query import similar_scenes
 
         assert self.scene is not None
-        scene = read_condensed_scene(self.scene)
+        own = not self.scene.exists() and str(self.scene) in store.entries()
+        scene = store.scene(str(self.scene)) if own else read_condensed_scene(self.scene)
         answer = similar_scenes(store, scene, self.top)
         self._draw(store, f"Scenes like {scene.id}", answer.hits, scene)
         results = [_told(hit) for hit in answer.hits]
@@ -122,11 +127,18 @@ class Query:
 
     def show(self, result: Mapping[str, Any]) -> None:
         """Prints a line for every scene, and with several phrases for every place."""
+        from condense_nerfstudio.keypoints.agreement import TAKEN_HERE
+
         for hit in result["results"]:
             for place in hit.get("places", [hit]):
                 x, y, z = place["position"]
-                told = place.get("text") or f"{hit['inliers']} inliers"
-                print(f"{hit['scene']}  {place['score']:.3f}  {told}  at {x:.3f} {y:.3f} {z:.3f}")
+                if "text" in place or hit["inliers"]:
+                    told = f"{place.get('text') or str(hit['inliers']) + ' inliers'}  at {x:.3f} {y:.3f} {z:.3f}"
+                else:
+                    told = "nothing agrees"
+                print(f"{hit['scene']}  {place['score']:.3f}  {told}")
+        if "image" in result["query"] and not any(hit["score"] >= TAKEN_HERE for hit in result["results"]):
+            print(f"taken in none of them: a photograph of a scene scores {TAKEN_HERE} or more")
         if result["left_out"]:
             print(f"not searched (other networks or revisions): {', '.join(result['left_out'])}")
 

@@ -106,8 +106,11 @@ class Remove(Answering):
 
     def run(self) -> dict[str, Any]:
         """Removes all of them, or none where one is not there."""
+        from condense_nerfstudio.errors import UserError
         from condense_nerfstudio.repository.store import Store
 
+        if not self.ids:
+            raise UserError("No scene was named: pass ids; condense repo list tells them.")
         store = Store(self.repo)
         for name in self.ids:
             store.entry(name)
@@ -174,7 +177,10 @@ class Repo:
 
     def run(self) -> Mapping[str, Any]:
         """Does what was asked for."""
-        return self.action.run()
+        from condense_nerfstudio.repository.store import reading
+
+        with reading(self.action.repo):
+            return self.action.run()
 
     def status(self, result: Mapping[str, Any]) -> int:
         """The exit status: 1 where faults were found."""
@@ -183,11 +189,15 @@ class Repo:
     def show(self, result: Mapping[str, Any]) -> None:
         """Prints a line for every scene, table or fault."""
         for key, value in result.items():
-            if isinstance(value, list):
-                for one in value:
-                    print("  ".join(map(str, one.values())) if isinstance(one, Mapping) else f"{key}  {one}")
-            else:
-                print(f"{key}  {value}")
+            for one in value if isinstance(value, list) else [value]:
+                if not isinstance(one, Mapping):
+                    print(f"{key}  {one}")
+                elif key == "tables":
+                    print("\n".join(f"{table}  {how}" for table, how in one.items()))
+                else:
+                    print("  ".join(", ".join(told) if isinstance(told, list) else str(told) for told in one.values()))
+        if result.get("faults") == []:
+            print("no faults")
 
 
 def condensed_folders(paths: Sequence[Path]) -> list[Path]:

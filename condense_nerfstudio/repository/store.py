@@ -292,5 +292,26 @@ def _writing(uri: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Turns a read that fails, since files of the repository are missing or damaged, into one sentence.
+
+    Args:
+        uri: of the repository.
+
+    Raises:
+        UserError: LanceDB cannot read what should be there.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if "lance" not in str(error).lower():
+            raise
+        raise UserError(
+            f"Repository {uri} is damaged ({_first_line(error)}): add its scenes to a new one; condense repo verify "
+            "tells which of them are lost."
+        ) from error
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

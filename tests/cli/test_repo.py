@@ -68,7 +68,45 @@ def test_mistakes_are_sentences(scenes: Path, tmp_path: Path, capsys: pytest.Cap
     assert "No scene was named" in refusal(capsys, "repo", "add", repo)
     ask(capsys, "repo", "add", repo, scenes / "cave")
     assert "has no scene '../x'" in refusal(capsys, "repo", "remove", repo, "cave", "../x")
+    assert "No scene was named" in refusal(capsys, "repo", "remove", repo)
     assert [row["scene"] for row in ask(capsys, "repo", "list", repo)["scenes"]] == ["cave"]
+    said = refusal(capsys, "query", repo, "--text", "a cat", "--focal", "800")
+    assert "--focal goes with --image, and --text was given" in said
+    assert "--text was given more than once" in refusal(capsys, "query", repo, "--text", "a cat", "--text", "a dog")
+
+
+def test_scenes_added_after_an_index_are_no_fault_where_all_are_compared(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repo = tmp_path / "repo"
+    ask(capsys, "repo", "add", repo, scenes / "cave")
+    ask(capsys, "repo", "index", repo)
+    ask(capsys, "repo", "add", repo, scenes / "garden")
+    assert main(["repo", "verify", str(repo)]) == 0
+    assert capsys.readouterr().out == "scenes  2\nno faults\n"
+
+
+def test_a_damaged_repository_is_told_in_one_sentence(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repo = tmp_path / "repo"
+    ask(capsys, "repo", "add", repo, scenes)
+    for file in (repo / f"{POINTS}.lance/data").iterdir():
+        file.unlink()
+    assert "is damaged" in refusal(capsys, "query", repo, "--scene", scenes / "cave")
+    assert "is damaged" in refusal(capsys, "duplicates", repo)
+    faults = ask(capsys, "repo", "verify", repo, expect=1)["faults"]
+    assert {"cave", "garden"} <= {fault.get("scene") for fault in faults}
+
+
+def test_a_scene_of_the_repository_is_asked_by_its_id(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repo = tmp_path / "repo"
+    ask(capsys, "repo", "add", repo, scenes)
+    assert ask(capsys, "query", repo, "--scene", "garden")["results"][0]["scene"] == "garden"
+    assert "is no condensed scene" in refusal(capsys, "query", repo, "--scene", "zoo")
+    assert main(["duplicates", str(repo)]) == 0
 
 
 def test_a_repository_with_faults_is_no_success(
