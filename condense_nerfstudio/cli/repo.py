@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +65,9 @@ class Add(Answering):
                 added.append(name)
                 bar.advance(task)
 
-            Store(self.repo, create=True).add(readable(), report)
+            waiting = readable()
+            if (first := next(waiting, None)) is not None:  # else an empty repository would be made
+                Store(self.repo, create=True).add(chain([first], waiting), report)
         if failed:
             raise UserError(f"{len(added)} scenes were added, {len(failed)} were not: {' '.join(failed)}")
         return {"added": added}

@@ -163,7 +163,10 @@ def _parse(content: bytes) -> dict[str, Any]:
                 raise ValueError(f"it is of version {version!r}, but this program reads {known}")
         for fault in _validator().iter_errors(header):
             place = ".".join(str(step) for step in fault.absolute_path) or "the whole"
-            raise ValueError(f"{place}: {_shortened(fault.message)}")
+            told = fault.message
+            if fault.validator == "pattern":  # regular expressions tell people little
+                told = f"{fault.instance!r} is not {fault.schema['description']}"
+            raise ValueError(f"{place}: {_shortened(told)}")
         for name in ("world_to_nerf", "bounding_box"):
             header[name] = _matrix(header[name], name)
     except (ValueError, RecursionError) as error:

@@ -60,6 +60,16 @@ def test_a_faulty_scene_is_named_and_the_others_are_added(
     assert [row["scene"] for row in ask(capsys, "repo", "list", tmp_path / "repo")["scenes"]] == ["garden"]
 
 
+def test_no_repository_is_made_where_nothing_can_be_added(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = scenes / "cave/scene.json"
+    header.write_text(header.read_text().replace('"id": "cave"', '"id": "../x"'))
+    said = refusal(capsys, "repo", "add", tmp_path / "repo", scenes / "cave")
+    assert "id: '../x' is not a name without slashes" in said
+    assert not (tmp_path / "repo").exists()
+
+
 def test_mistakes_are_sentences(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     repo = tmp_path / "repo"
     assert "There is no repository" in refusal(capsys, "repo", "list", repo)
