@@ -58,10 +58,14 @@ def room(seed: int = 0) -> SceneVolume:
     )
 
 
+FOLDER = tempfile.TemporaryDirectory()
+"""Where the photographs are; it goes with the process."""
+
+
 @cache
 def photograph(index: int) -> Path:
     """A photograph of noise."""
-    file = Path(tempfile.mkdtemp()) / f"{index}.png"
+    file = Path(FOLDER.name) / f"{index}.png"
     Image.fromarray(np.random.default_rng(index).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(file)
     return file
 
